@@ -1,0 +1,96 @@
+"""The futures curve: days to expiry, basis, premium and annualized premium of every contract, and which contract a chain offers when.
+
+premium = (F − S)/S; annualized premium = premium·365/D with D the fractional days to expiry. Arrays are [contract, bar], read-only, computed once a market.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from backtest.errors import ParameterError
+from backtest.instruments import Kind
+from backtest.market import DAY, Floats, Market, frozen
+from backtest.rule import Leg
+
+FEWEST_DAYS = 1.0  # below, an annualized premium is noise of hundreds of percent
+
+
+def expiries(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
+    """Expiry of each contract of a leg in ns; the largest int64/2 for none. [contract]"""
+    instants = (market.instruments[name].expires_at for name in leg.contracts)
+    return np.array([2**62 if instant is None else instant.as_unit("ns").value for instant in instants], np.int64)
+
+
+def days_to_expiry(market: Market, leg: Leg) -> Floats:
+    """D of each contract at each bar's end; infinite without an expiry, NaN after it. [contract, bar]"""
+
+    def build() -> Floats:
+        ends = expiries(market, leg)[:, None]
+        days = (ends - market.stamps) / DAY
+        return frozen(np.where(ends >= 2**62, np.inf, np.where(days >= 0.0, days, np.nan)))
+
+    return market.memo(("days", leg.contracts), build)
+
+
+def closes(market: Market, leg: Leg) -> Floats:
+    """Fresh closes of each contract; NaN elsewhere. [contract, bar]"""
+    return market.memo(("closes", leg.contracts), lambda: frozen([market.close(name) for name in leg.contracts]))
+
+
+def premium(market: Market, leg: Leg, spot: Leg | None = None) -> Floats:
+    """(F − S)/S of each contract against the spot (default: the market's); NaN where either close is not fresh. [contract, bar]"""
+    against = spot_leg(market, spot)
+    return market.memo(("premium", leg.contracts, against.contracts), lambda: frozen(closes(market, leg) / closes(market, against) - 1.0))
+
+
+def annualized_premium(market: Market, leg: Leg, spot: Leg | None = None) -> Floats:
+    """premium·365/D; NaN for D below one day, and for perpetuals, which have no D. [contract, bar]"""
+    against = spot_leg(market, spot)
+    if leg.kind is not Kind.FUTURE:
+        raise ParameterError(f"an annualized premium needs a dated contract: {leg}; for a perpetual use annualized_funding")
+
+    def build() -> Floats:
+        days = days_to_expiry(market, leg)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return frozen(np.where(days >= FEWEST_DAYS, premium(market, leg, against) * 365.0 / days, np.nan))
+
+    return market.memo(("annualized_premium", leg.contracts, against.contracts), build)
+
+
+def spot_leg(market: Market, spot: Leg | None) -> Leg:
+    """The given spot leg or the market's only one; ParameterError if it is a chain."""
+    leg = market.spot if spot is None else spot
+    if leg.chain:
+        raise ParameterError(f"premium is measured against one instrument: {leg}; give a spot")
+    return leg
+
+
+def offered(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
+    """Which contract an entry at each bar's end would take, −1 for none: the nearest expiry with a fresh close, D > 0 and D ≥ min_days. [bar]
+
+    A single dated contract is offered until it expires, a spot or perpetual always.
+    """
+
+    def build() -> npt.NDArray[np.int64]:
+        ahead = expiries(market, leg)[:, None] - market.stamps
+        open_to_entry = ahead > 0
+        if leg.chain:
+            open_to_entry &= (ahead >= round(leg.min_days * DAY)) & ~np.isnan(closes(market, leg))
+        chosen = np.where(open_to_entry.any(axis=0), open_to_entry.argmax(axis=0), -1)
+        return np.ascontiguousarray(chosen, np.int64)
+
+    return market.memo(("offered", leg), build)
+
+
+def pairs(market: Market, long: Leg | None, short: Leg | None) -> npt.NDArray[np.int64]:
+    """The pairs of contracts that a rule can hold: columns (contract of the long slot, of the short slot), −1 for an empty slot. [pair, 2]
+
+    One chain: its contracts in order. Two chains: the pairs that they offer together at any time, in order of appearance. A signal table has a row for each.
+    """
+    if long is not None and short is not None and long.chain and short.chain:
+        both = np.column_stack([offered(market, long), offered(market, short)])
+        both = both[(both >= 0).all(axis=1)]
+        _, first = np.unique(both, axis=0, return_index=True)
+        return both[np.sort(first)]
+    count = max(len(leg.contracts) for leg in (long, short) if leg is not None)
+    column = {leg: np.arange(count) if leg is not None and leg.chain else np.full(count, -1 if leg is None else 0) for leg in (long, short)}
+    return np.column_stack([column[long], column[short]])

@@ -1,0 +1,347 @@
+"""The market: every series of a dataset on one clock, read-only.
+
+The clock is the union of all bar ends. A close is *fresh* at a bar if it is not older than `staleness`; prices that are further apart than that never
+meet in a premium. What can't be trusted is refused with its place and the remedy; what is odd but usable is kept in `notes`, which every report prints.
+
+    market = bt.load_market("data/sample", start="2021-01-01", end="2022-01-01")
+    market.spot, market.perpetual, market.future_chain(min_days=14)
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from backtest.data.store import Dataset, open_dataset
+from backtest.data.validate import bar_errors, delivery_errors, in_dataset, refuse
+from backtest.errors import DataError, ParameterError, did_you_mean
+from backtest.instruments import Instrument, Kind
+from backtest.rule import Duration, Leg, duration
+from backtest.venues import rules_of
+
+Floats = npt.NDArray[np.float64]
+Built = TypeVar("Built")
+DAY = 86_400 * 10**9
+YEAR = 365 * DAY
+RESAMPLED = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum", "taker_buy_volume": "sum", "mark_high": "max", "mark_low": "min"}
+FEWEST_WINDOW_BARS = 10
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Where a market's data come from."""
+
+    name: str
+    hash: str
+    simulated: bool
+    path: str
+
+
+@dataclass(frozen=True)
+class Funding:
+    """A perpetual's funding events, sorted: instants (ns), rates, mark prices (NaN unknown), the bar each belongs to."""
+
+    times: npt.NDArray[np.int64]
+    rates: Floats
+    marks: Floats
+    hours: Floats
+
+
+def frozen(values: Any) -> Floats:
+    """A contiguous, read-only float64 copy."""
+    out = np.array(values, dtype=np.float64, order="C")
+    out.flags.writeable = False
+    return out
+
+
+def nanoseconds(index: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
+    """int64 nanoseconds UTC of a time index."""
+    return np.ascontiguousarray(index.as_unit("ns").asi8)
+
+
+def instant(name: str, value: str | pd.Timestamp | None) -> pd.Timestamp | None:
+    """A UTC timestamp from a user's text; ParameterError if it is none."""
+    if value is None:
+        return None
+    try:
+        time = pd.Timestamp(value)
+    except (ValueError, TypeError):
+        raise ParameterError(f'{name} must be a time like "2024-01-31" or "2024-01-31T08:00": {name}={value!r}') from None
+    return (time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")).as_unit("ns")
+
+
+def utc(nanosecond: int) -> str:
+    """An instant as text for messages."""
+    return pd.Timestamp(int(nanosecond), tz="UTC").strftime("%Y-%m-%dT%H:%M:%SZ").replace(":00Z", "Z")
+
+
+class Market:
+    """Aligned data of the instruments of one dataset. Made by `load_market`; arrays are read-only and shared.
+
+    clock: bar stamps (`DatetimeIndex`, UTC). stamps: the same in int64 ns. step: the usual bar length in ns. start: the instant at which the first bar opens.
+    """
+
+    def __init__(
+        self, frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument], dataset: Dataset, step: int, staleness: int, info: DatasetInfo
+    ) -> None:
+        times = np.unique(np.concatenate([nanoseconds(pd.DatetimeIndex(frame.index)) for frame in frames.values()]))
+        self.stamps: npt.NDArray[np.int64] = times
+        self.stamps.flags.writeable = False
+        self.clock = pd.DatetimeIndex(times.view("M8[ns]")).tz_localize("UTC")
+        self.step, self.staleness = step, staleness
+        self.start = int(times[0]) - step
+        self.instruments = instruments
+        self.info = info
+        self.notes: list[str] = []
+        self._dataset = dataset
+        self._frames = frames
+        self._memo: dict[Hashable, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def __repr__(self) -> str:
+        return f"<Market {self.info.name}: {len(self.instruments)} instruments, {len(self)} bars, {self.clock[0]:%Y-%m-%d} to {self.clock[-1]:%Y-%m-%d}>"
+
+    def memo(self, key: Hashable, build: Callable[[], Built]) -> Built:
+        """What `build` returns, computed once per key."""
+        if key not in self._memo:
+            self._memo[key] = build()
+        found: Built = self._memo[key]
+        return found
+
+    # ------------------------------------------------------------ legs
+
+    def _only(self, kind: Kind, base: str | None) -> Leg:
+        found = [item.id for item in self.instruments.values() if item.kind is kind and base in (None, item.base)]
+        if len(found) != 1:
+            many = f'several: {", ".join(found)}; choose one with market.leg("{found[0]}")' if found else f"none; the market has {', '.join(self.instruments)}"
+            raise DataError(f"the rule needs one {kind} and the dataset {self.info.name} has {many}")
+        return Leg(kind=kind, contracts=(found[0],))
+
+    @property
+    def spot(self) -> Leg:
+        """The only spot; DataError if there is none or several."""
+        return self._only(Kind.SPOT, None)
+
+    @property
+    def perpetual(self) -> Leg:
+        """The only perpetual; DataError if there is none or several."""
+        return self._only(Kind.PERPETUAL, None)
+
+    def leg(self, instrument: str) -> Leg:
+        """One instrument as a leg; DataError with the nearest name if the market lacks it."""
+        if instrument not in self.instruments:
+            raise DataError(f'unknown instrument "{instrument}" in dataset {self.info.name}; {did_you_mean(instrument, list(self.instruments))}')
+        return Leg(kind=self.instruments[instrument].kind, contracts=(instrument,))
+
+    def future_chain(self, min_days: float = 0.0, *, base: str | None = None) -> Leg:
+        """All dated futures (of one base asset) by expiry; at entry the nearest with at least `min_days` to expiry is taken."""
+        if not min_days >= 0.0:
+            raise ParameterError(f"min_days must be at least 0: min_days={min_days}")
+        found = [item for item in self.instruments.values() if item.kind is Kind.FUTURE and base in (None, item.base)]
+        if not found:
+            raise DataError(f"the rule needs dated futures and the dataset {self.info.name} has none; the market has {', '.join(self.instruments)}")
+        if len({item.base for item in found}) > 1:
+            raise DataError(f"dated futures of several assets in {self.info.name}: {', '.join(sorted({item.base for item in found}))}; choose base=…")
+        found.sort(key=lambda item: (item.expires_at or pd.Timestamp.max.tz_localize("UTC"), item.id))
+        return Leg(kind=Kind.FUTURE, contracts=tuple(item.id for item in found), min_days=float(min_days), chain=True)
+
+    # ------------------------------------------------------------ columns
+
+    def raw(self, instrument: str, column: str) -> Floats:
+        """A column of the instrument's own bars on the clock: NaN where it has no bar or no such column. [bar]"""
+        return self.memo(("raw", instrument, column), lambda: self._raw(instrument, column))
+
+    def _raw(self, instrument: str, column: str) -> Floats:
+        frame = self._frames[instrument]
+        out = np.full(len(self), np.nan)
+        if column in frame:
+            out[self._places(instrument)] = frame[column].to_numpy(np.float64)
+        return frozen(out)
+
+    def _places(self, instrument: str) -> npt.NDArray[np.int64]:
+        return self.memo(
+            ("places", instrument), lambda: np.searchsorted(self.stamps, nanoseconds(pd.DatetimeIndex(self._frames[instrument].index))).astype(np.int64)
+        )
+
+    def last_known(self, instrument: str, column: str = "close") -> Floats:
+        """A column carried forward from the last bar that has it; NaN before the first. [bar]"""
+        return self.memo(("last", instrument, column), lambda: frozen(pd.Series(self.raw(instrument, column)).ffill()))
+
+    def close(self, instrument: str) -> Floats:
+        """The close where it is fresh (not older than the staleness tolerance), else NaN. [bar]"""
+        return self.memo(("close", instrument), lambda: self._fresh(instrument))
+
+    def _fresh(self, instrument: str) -> Floats:
+        raw = self.raw(instrument, "close")
+        if self.staleness == 0:
+            return raw
+        seen = np.where(np.isnan(raw), np.int64(0), self.stamps)
+        age = self.stamps - np.maximum.accumulate(seen)
+        return frozen(np.where(age <= self.staleness, self.last_known(instrument), np.nan))
+
+    # ------------------------------------------------------------ series, funding, settlements
+
+    @property
+    def series_names(self) -> list[str]:
+        """The names of the dataset's series."""
+        return self._dataset.series_names
+
+    def series(self, name: str, *, before: bool = False) -> Floats:
+        """A series as it was known (`known_at`) at each bar's end, or at its beginning with before=True; NaN before the first. [bar]"""
+        return self.memo(("series", name, before), lambda: self._series(name, before))
+
+    def _series(self, name: str, before: bool) -> Floats:
+        if name not in self.series_names:
+            raise DataError(f'no series "{name}" in dataset {self.info.name}; {did_you_mean(name, self.series_names) if self.series_names else "it has none"}')
+        table = self._dataset.series(name)
+        known = nanoseconds(pd.DatetimeIndex(table["known_at"]))
+        order = np.lexsort((nanoseconds(pd.DatetimeIndex(table["ts"])), known))
+        times = np.concatenate([[self.start], self.stamps[:-1]]) if before else self.stamps
+        place = np.searchsorted(known[order], times, side="right") - 1
+        values = table["value"].to_numpy(np.float64)[order]
+        return frozen(np.where(place >= 0, values[np.maximum(place, 0)], np.nan))
+
+    @cached_property
+    def years(self) -> Floats:
+        """Length of each bar in years of 365 days. [bar]"""
+        return frozen(np.diff(self.stamps, prepend=self.start) / YEAR)
+
+    def funding(self, instrument: str) -> Funding:
+        """The perpetual's funding events up to the last bar."""
+        return self.memo(("funding", instrument), lambda: self._funding(instrument))
+
+    def _funding(self, instrument: str) -> Funding:
+        table = self._dataset.funding(instrument)
+        times = nanoseconds(pd.DatetimeIndex(table.index)) if len(table) else np.zeros(0, np.int64)
+        columns = [table[name].to_numpy(np.float64) if len(table) else np.zeros(0) for name in ("rate", "mark_price", "interval_hours")]
+        keep = times <= self.stamps[-1]
+        return Funding(times[keep], *(frozen(column[keep]) for column in columns))
+
+    def missing_funding(self, instrument: str) -> npt.NDArray[np.int64]:
+        """Instants at which the perpetual's schedule has a payment and the data have none, from its first bar to the last."""
+        return self.memo(("missing", instrument), lambda: self._missing_funding(instrument))
+
+    def _missing_funding(self, instrument: str) -> npt.NDArray[np.int64]:
+        events = self.funding(instrument)
+        places = self._places(instrument)
+        first, last = int(self.stamps[places[0]]) - self.step, int(self.stamps[places[-1]])
+        hour = DAY // 24
+        if len(events.times) == 0:
+            interval = rules_of(self.instruments[instrument], pd.Timestamp(first, tz="UTC")).funding_interval.value
+            return np.arange(first // interval * interval + interval, last + 1, interval)
+        steps = (events.hours * hour).astype(np.int64)
+        missing = [np.arange(events.times[0] - steps[0], first, -steps[0])[::-1]]
+        for k in np.flatnonzero(np.diff(events.times) > steps[1:]):
+            missing.append(np.arange(events.times[k + 1] - steps[k + 1], events.times[k], -steps[k + 1])[::-1])
+        missing.append(np.arange(events.times[-1] + steps[-1], last + 1, steps[-1]))
+        return np.concatenate(missing).astype(np.int64)
+
+    def settlement(self, instrument: str) -> tuple[float, str]:
+        """The settlement price of a dated contract and where it comes from.
+
+        The dataset's settlements; else the mean of the index (else of the spot) over at least ten bars inside the venue's averaging window; else the
+        contract's last close before expiry. (NaN, …) for a contract that expires after the data.
+        """
+        return self.memo(("settlement", instrument), lambda: self._settlement(instrument))
+
+    def _settlement(self, instrument: str) -> tuple[float, str]:
+        contract = self.instruments[instrument]
+        if contract.expires_at is None or contract.expires_at > self.clock[-1]:
+            return np.nan, "not expired"
+        given = self._dataset.settlements()
+        given = given[given["instrument"] == instrument]
+        if len(given):
+            return float(given["price"].iloc[-1]), "the dataset's settlements"
+        expiry = contract.expires_at
+        window = rules_of(contract, expiry).settlement_window
+        spot = next((i.id for i in self.instruments.values() if i.kind is Kind.SPOT and (i.base, i.quote) == (contract.base, contract.quote)), None)
+        for source, column, label in ((instrument, "index", "index"), (spot, "close", "spot")):
+            frame = self._dataset.bars(source, expiry - window, expiry) if source is not None else pd.DataFrame()
+            values = frame[column].dropna() if column in frame else pd.Series(dtype=float)
+            if len(values) >= FEWEST_WINDOW_BARS:
+                return float(values.mean()), f"mean of the {label} over the last {window.total_seconds() / 60:.0f} minutes"
+        closes = self._dataset.bars(instrument, None, expiry)["close"]
+        if len(closes) == 0:
+            raise DataError(f"{instrument}: no settlement price: no bar before its expiry {utc(expiry.value)}; import its settlement or its bars")
+        return float(closes.iloc[-1]), "the contract's last close before expiry"
+
+
+def resample(frame: pd.DataFrame, freq: str) -> pd.DataFrame:
+    """Bars of a coarser frequency, stamped with their end; empty ones are left out."""
+    how = {column: RESAMPLED.get(column, "last") for column in frame.columns}
+    return frame.resample(freq, label="right", closed="right").agg(how).dropna(subset=["close"])
+
+
+def usual_step(frames: dict[str, pd.DataFrame]) -> int:
+    """The most frequent distance of neighbouring bars over all instruments, in ns."""
+    steps = np.concatenate([np.diff(nanoseconds(pd.DatetimeIndex(frame.index))) for frame in frames.values()])
+    if len(steps) == 0:
+        raise DataError("a market needs at least two bars of an instrument; load a longer period")
+    values, counts = np.unique(steps, return_counts=True)
+    return int(values[np.argmax(counts)])
+
+
+def note_gaps(market: Market, max_gap: int) -> None:
+    """Refuse gaps longer than the tolerance inside an instrument's life; note the shorter ones."""
+    for name, frame in market._frames.items():
+        times = nanoseconds(pd.DatetimeIndex(frame.index))
+        gaps = np.diff(times)
+        if len(gaps) == 0:
+            continue
+        k = int(np.argmax(gaps))
+        if gaps[k] > max_gap:
+            raise DataError(
+                f"{name}: no bars from {utc(times[k])} to {utc(times[k + 1])} ({pd.Timedelta(int(gaps[k]))}), longer than max_gap={pd.Timedelta(max_gap)}; "
+                f'import the missing bars, choose a period outside, or allow it with max_gap="{pd.Timedelta(int(gaps[k])).ceil("h") // pd.Timedelta(hours=1)}h"'
+            )
+        holes = int((gaps > market.step).sum())
+        if holes:
+            market.notes.append(f"{name}: {holes} gaps in the bars, the longest {pd.Timedelta(int(gaps[k]))} after {utc(times[k])}.")
+
+
+def load_market(
+    path: str,
+    start: str | pd.Timestamp | None = None,
+    end: str | pd.Timestamp | None = None,
+    freq: str | None = None,
+    *,
+    staleness: Duration = "0s",
+    max_gap: Duration | None = None,
+) -> Market:
+    """A dataset's bars with start < stamp ≤ end as an aligned, validated, read-only `Market`.
+
+    freq: resample to coarser bars ("1D"). staleness: how old a close may be and still meet others. max_gap: longest hole inside an instrument's life that is
+    only noted (default: the longer of four days for daily bars and one day for finer ones). Raises DataError, ParameterError.
+    """
+    dataset = open_dataset(path)
+    first, last = instant("start", start), instant("end", end)
+    if first is not None and last is not None and first >= last:
+        raise ParameterError(f"start must be before end: start={first}, end={last}")
+    tolerance = duration("staleness", staleness, zero=True) or 0
+    frames: dict[str, pd.DataFrame] = {}
+    for name, instrument in dataset.instruments.items():
+        frame = dataset.bars(name, first, last)
+        if len(frame) == 0:
+            continue
+        times = pd.DatetimeIndex(frame.index)
+        refuse([*bar_errors(frame, in_dataset(name, times)), *delivery_errors(instrument, times, in_dataset(name, times))])
+        if freq is not None:
+            frame = resample(frame, freq)
+            if instrument.expires_at is not None:
+                frame = frame[frame.index <= instrument.expires_at]
+        if len(frame):
+            frames[name] = frame
+    if not frames:
+        covered = dataset.info.get("coverage", "")
+        raise DataError(f"{path}: no bars between {first or 'the beginning'} and {last or 'the end'}; choose another period {covered}".rstrip())
+    step = usual_step(frames)
+    info = DatasetInfo(dataset.name, dataset.hash, dataset.simulated, str(path))
+    market = Market(frames, {name: dataset.instruments[name] for name in frames}, dataset, step, tolerance, info)
+    note_gaps(market, duration("max_gap", max_gap) or max(DAY, 4 * step))
+    return market

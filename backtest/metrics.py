@@ -1,0 +1,74 @@
+"""Return statistics of an equity curve and its trades.
+
+Daily equity is that of the last bar stamped at or before each midnight UTC; the first value is the capital. A year is 365 days; rates of return are
+not in excess of anything. Formulas are the field's usual ones (Sharpe with n − 1; Sortino with the root mean square of negative returns, n;
+Calmar = annual return over maximum drawdown); the tests compare them with vectorbt's.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+DAYS = 365
+
+
+def daily_equity(equity: pd.Series, start: pd.Timestamp, capital: float) -> pd.Series:
+    """Equity at each midnight UTC in (start, end], the capital at the start first."""
+    midnights = pd.date_range(start.floor("D") + pd.Timedelta(days=1), equity.index[-1], freq="D")
+    place = equity.index.searchsorted(midnights, side="right") - 1
+    values = np.where(place >= 0, equity.to_numpy()[np.maximum(place, 0)], capital)
+    return pd.Series(np.concatenate([[capital], values]), index=pd.DatetimeIndex([start]).append(midnights), name="equity")
+
+
+def max_drawdown(equity: pd.Series, capital: float) -> float:
+    """Largest fall from the running peak as a fraction of it, over bar closes; at least 0."""
+    values = np.concatenate([[capital], equity.to_numpy()])
+    peak = np.maximum.accumulate(values)
+    return float(np.max((peak - values) / peak))
+
+
+def ratio(value: float, by: float) -> float:
+    """value/by, NaN where by is 0 or nothing can be said."""
+    return value / by if by and math.isfinite(by) else math.nan
+
+
+def return_statistics(equity: pd.Series, start: pd.Timestamp, capital: float) -> dict[str, float]:
+    """Total and annual return, volatility, Sharpe, Sortino, Calmar, maximum drawdown. NaN where the run is too short."""
+    daily = daily_equity(equity, start, capital)
+    returns = daily.pct_change().dropna().to_numpy()
+    days = (equity.index[-1] - start) / pd.Timedelta(days=1)
+    final = float(equity.iloc[-1])
+    annual = (final / capital) ** (DAYS / days) - 1.0 if final > 0.0 else -1.0
+    deviation = float(np.std(returns, ddof=1)) if len(returns) > 1 else math.nan
+    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2))) if len(returns) else math.nan
+    mean = float(np.mean(returns)) if len(returns) else math.nan
+    drawdown = max_drawdown(equity, capital)
+    return {
+        "total_return": final / capital - 1.0,
+        "annual_return": annual,
+        "annual_volatility": deviation * math.sqrt(DAYS),
+        "sharpe": ratio(mean, deviation) * math.sqrt(DAYS),
+        "sortino": ratio(mean, downside) * math.sqrt(DAYS),
+        "calmar": ratio(annual, drawdown),
+        "max_drawdown": drawdown,
+    }
+
+
+def trade_statistics(trades: pd.DataFrame) -> dict[str, float]:
+    """Count of trades (an open one included); share of winners and mean holding days of the closed ones, NaN without any."""
+    closed = trades[trades["exited_at"].notna()]
+    held = (closed["exited_at"] - closed["entered_at"]) / pd.Timedelta(days=1)
+    return {
+        "trades": len(trades),
+        "win_rate": float((closed["pnl"] > 0.0).mean()) if len(closed) else math.nan,
+        "avg_hold_days": float(held.mean()) if len(closed) else math.nan,
+    }
+
+
+def activity(held: npt.NDArray[np.bool_], years: Floats, traded: float, equity: pd.Series) -> dict[str, float]:
+    """Share of the time with a position at the close, and the notional traded a year over mean equity."""
+    span = float(years.sum())
+    return {"time_in_market": float(years[held].sum() / span), "turnover": ratio(traded, float(equity.mean()) * span)}

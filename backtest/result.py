@@ -1,0 +1,164 @@
+"""What a run gives back: equity, positions, fills, trades, the sources of PnL at every bar, statistics, a table, a report.
+
+    result = bt.run(strategy, market)
+    result.equity, result.attribution, result.trades, result.metrics
+    result.report("reports/carry.html"); result.to_json("carry.json")
+"""
+
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backtest import kernels as k
+from backtest import ledger, metrics
+from backtest.instruments import Kind
+from backtest.market import DAY, Market
+from backtest.rule import Execution, Rule, settings
+from backtest.tapes import Integers, Records
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run, ready for the kernel."""
+
+    market: Market
+    rule: Rule
+    execution: Execution
+    tapes: k.Tapes
+    rule_record: Any
+    terms: Records
+    pairs: Integers
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Log:
+    """What the kernel wrote: the account at the end, and the rows of changes, fills and trades."""
+
+    account: Any
+    ledger: Records
+    fills: Records
+    trades: Records
+
+
+class Result:
+    """One finished run. Columns are computed when first asked for; printing it gives the table."""
+
+    def __init__(self, strategy: Any, prepared: Prepared, capital: float, log: Log) -> None:
+        self._prepared, self._log = prepared, log
+        market = prepared.market
+        self.strategy: str = type(strategy).__name__
+        self.params: dict[str, Any] = {} if isinstance(strategy, Rule) or not is_dataclass(strategy) else settings(strategy)
+        self.dataset = market.info
+        self.capital = capital
+        self.start, self.end = pd.Timestamp(market.start, tz="UTC"), market.clock[-1]
+        self.bars = len(market)
+        first = next(leg for leg in prepared.rule.legs if leg is not None)
+        self.quote = market.instruments[first.contracts[0]].quote
+        self.notes = prepared.notes
+
+    def __repr__(self) -> str:
+        from backtest.report.table import render_table
+
+        return render_table(self)
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        """Equity at every bar's close, in the quote currency."""
+        values = ledger.equity_column(self._prepared.tapes, self._log.ledger, self.bars, self.capital)
+        return pd.Series(values, index=self._prepared.market.clock, name="equity")
+
+    @cached_property
+    def attribution(self) -> pd.DataFrame:
+        """Cumulated cash of each of the twelve sources at every bar's close; rows sum to equity − capital."""
+        prepared = self._prepared
+        columns = ledger.source_columns(
+            prepared.tapes, self._log.ledger, prepared.terms["derivative"] != 0, int(prepared.rule_record["legs"]), self.bars, self.capital
+        )
+        return pd.DataFrame(columns.T, index=prepared.market.clock, columns=list(k.SOURCES))
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """long_quantity, short_quantity (signed base units) and contract at every bar's close."""
+        return ledger.position_table(self._prepared.market, self._prepared.rule, self._prepared.pairs, self._log.ledger)
+
+    @cached_property
+    def fills(self) -> pd.DataFrame:
+        """One row a fill, settlement or liquidation."""
+        return ledger.fill_table(self._prepared.market, self._prepared.rule, self._prepared.pairs, self._prepared.tapes.pairs, self._log.fills)
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """One row a trade, with its reason, PnL and attribution."""
+        final = self.attribution.iloc[-1].to_numpy()
+        open_trade = bool(self._log.account["started"])
+        return ledger.trade_table(self._prepared.rule, self._prepared.pairs, self._log.trades, open_trade, float(self.equity.iloc[-1]), final)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Statistics by the names of the JSON of a run."""
+        traded = float((self.fills["quantity"].abs() * self.fills["price"]).sum())
+        held = (self.positions["contract"] != "").to_numpy()
+        return {
+            **metrics.return_statistics(self.equity, self.start, self.capital),
+            **metrics.activity(held, self._prepared.market.years, traded, self.equity),
+            **metrics.trade_statistics(self.trades),
+        }
+
+    @cached_property
+    def premium(self) -> pd.Series:
+        """Premium of the pair held, else of the one that would be opened; annualized where the pair has a dated contract. NaN where unknown."""
+        prepared, market = self._prepared, self._prepared.market
+        place = ledger.rows_by_bar(self._log.ledger, self.bars)
+        held = (self.positions["contract"] != "").to_numpy()
+        pair = np.where(held, np.concatenate([self._log.ledger["pair"], [-1]])[place], prepared.tapes.candidate)
+        out = np.full(self.bars, np.nan)
+        long, short = prepared.rule.legs
+        if long is None or short is None:
+            return pd.Series(out, index=market.clock, name="premium")
+        for number in np.unique(pair[pair >= 0]):
+            here = pair == number
+            a, b = prepared.pairs[number]
+            values = market.close(ledger.slot_contract(short, b)) / market.close(ledger.slot_contract(long, a)) - 1.0
+            days = (prepared.tapes.pairs[number]["expiry"] - market.stamps) / DAY
+            if self._dated:
+                values = np.where(days >= 1.0, values * 365.0 / np.maximum(days, 1.0), np.nan)
+            out[here] = values[here]
+        return pd.Series(out, index=market.clock, name="premium")
+
+    @property
+    def _dated(self) -> bool:
+        return any(leg is not None and leg.kind is Kind.FUTURE for leg in self._prepared.rule.legs)
+
+    @property
+    def premium_label(self) -> str:
+        """What `premium` is."""
+        return "annualized premium" if self._dated else "premium"
+
+    @cached_property
+    def rule_text(self) -> dict[str, str]:
+        """The rule and its execution in words, for reports."""
+        rule, execution = self._prepared.rule, self._prepared.execution
+        out = {name: str(leg) for name, leg in zip(("long", "short"), rule.legs, strict=True) if leg is not None}
+        for item in [*fields(rule), *fields(execution)]:
+            if "help" in item.metadata:
+                value = getattr(rule if hasattr(rule, item.name) else execution, item.name)
+                out[item.name] = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        return out
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write the report: one self-contained HTML file. Raises StorageError."""
+        from backtest.report.html import write_report
+
+        write_report(self, path)
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write the JSON of the run. Raises StorageError."""
+        from backtest.report.json import write_json
+
+        write_json(self, path)
+

@@ -1,0 +1,226 @@
+"""From a rule to a finished run: check it, let the step decide, keep what the kernel wrote.
+
+    result = bt.run(CashAndCarry(), bt.load_market("data/sample"), capital=100_000)
+    print(result)
+    result.report("reports/carry.html")
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backtest import kernels as k
+from backtest.curve import pairs
+from backtest.errors import DataError, ParameterError, did_you_mean
+from backtest.instruments import Instrument, Kind, Settle
+from backtest.market import DAY, Market, utc
+from backtest.result import Log, Prepared, Result
+from backtest.rule import Execution, Leg, Margin, MissingFunding, Rule, Sides, duration, number
+from backtest.signals import HALF_SPREAD
+from backtest.strategy import Strategy
+from backtest.tapes import Floats, PairLayout, Records, candidates, no_side, pair_records, side_tapes, slot_tape, table_of
+from backtest.venues import Tier, VenueRules, rules_of
+
+STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold
+FIRST_ROOM = 1024  # rows of the logs at first; they grow when the kernel asks
+
+
+def run(strategy: Strategy | Rule, market: Market, *, capital: float = 100_000.0, execution: Execution | None = None, **changes: Any) -> Result:
+    """Run one strategy over the whole market.
+
+    capital: cash at the market's start, in the quote currency. execution: costs and margin. changes: fields of the rule to set otherwise than the strategy
+    does (size=0.3, leverage=2, resize=None, stop=0.05, …). Raises ParameterError for settings and DataError for data that the rule can't run on.
+    """
+    number("capital", capital, above=0.0)
+    known = [item.name for item in fields(Rule)]
+    for name in changes:
+        if name not in known:
+            raise ParameterError(f'unknown parameter "{name}": {changes[name]}; {did_you_mean(name, known)}')
+    rule = strategy if isinstance(strategy, Rule) else strategy.rule(market)
+    prepared = prepare(market, replace(rule, **changes), execution or Execution())
+    return Result(strategy, prepared, float(capital), simulate(prepared, float(capital)))
+
+
+# ---------------------------------------------------------------- preparing
+
+
+def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
+    """Check a rule against a market and lay out what the kernel reads."""
+    check_thresholds(market, rule)
+    check_legs(market, rule)
+    notes: list[str] = []
+    contracts = pairs(market, rule.long, rule.short)
+    slots = (slot_tape(market, rule.long, rule.stake, execution.funding), slot_tape(market, rule.short, rule.stake, execution.funding))
+    records, firsts = pair_records(market, rule, contracts, slots)
+    layout = PairLayout(contracts, records, firsts, slots, candidates(market, rule, contracts))
+    plus, minus = (
+        side_tapes(market, rule, layout, sign) if rule.sides in (wanted, Sides.BOTH) else k.SideTapes(*[no_side()] * 5, np.empty(0))
+        for sign, wanted in ((1, Sides.PLUS), (-1, Sides.MINUS))
+    )
+    rates = np.array([rate_index(market, execution.borrow_rate, "borrow_usd", notes), rate_index(market, execution.idle_rate, "risk_free", notes)])
+    tapes = k.Tapes(plus, minus, market.stamps.copy(), layout.candidate, records.view(np.recarray), slots[0].rows, slots[1].rows, rates)
+    terms = np.zeros(2, k.TERMS)
+    for number_of_slot, leg in enumerate(rule.legs):
+        if leg is not None:
+            terms[number_of_slot] = terms_of(market, rule, execution, leg, slots[number_of_slot].rows)
+    notes += leg_notes(market, rule, execution)
+    return Prepared(market, rule, execution, tapes, rule_record(market, rule, execution), terms.view(np.recarray), contracts, notes)
+
+
+def check_thresholds(market: Market, rule: Rule) -> None:
+    """enter must be above exit, except for a signal that is only ever 0 or 1."""
+    if rule.enter is None or rule.exit is None or rule.enter > rule.exit:
+        return
+    for part in rule.signal if isinstance(rule.signal, tuple) else (rule.signal,):
+        values = np.asarray(part, dtype=np.float64)
+        if not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
+            raise ParameterError(f"exit must be below enter: exit={rule.exit:g}, enter={rule.enter:g}; only a signal of 0 and 1 may use one threshold for both")
+
+
+def check_legs(market: Market, rule: Rule) -> None:
+    """Legs must be in the market, linear, in one base asset, and have bars together; staking must have been possible."""
+    names = [name for leg in rule.legs if leg is not None for name in leg.contracts]
+    for name in names:
+        market.leg(name)
+        if market.instruments[name].settle is Settle.INVERSE:
+            raise DataError(f"{name} is an inverse contract, and only linear ones are simulated; choose a linear contract")
+    if rule.long is not None and rule.short is not None:
+        held = [np.zeros(len(market), bool) for _ in range(2)]
+        for traded, leg in zip(held, (rule.long, rule.short), strict=True):
+            for name in leg.contracts:
+                traded |= ~np.isnan(market.close(name))
+        if not (held[0] & held[1]).any():
+            raise DataError(f"{rule.long} and {rule.short} have no bar in common{spans(market, rule)}; import a period that both cover, or allow older closes with staleness=…")
+    if rule.stake:
+        check_staking(market, rule)
+
+
+def spans(market: Market, rule: Rule) -> str:
+    """Where the bars of both legs lie, for a message."""
+    texts = []
+    for leg in rule.legs:
+        if leg is not None:
+            bars = np.flatnonzero(np.any([~np.isnan(market.raw(name, "close")) for name in leg.contracts], axis=0))
+            texts.append(f"{utc(market.stamps[bars[0]])} to {utc(market.stamps[bars[-1]])}")
+    return f" ({'; '.join(texts)})"
+
+
+def check_staking(market: Market, rule: Rule) -> None:
+    """Staking needs a long spot, its yield, and withdrawals."""
+    if rule.long is None or rule.long.kind is not Kind.SPOT:
+        raise ParameterError("stake=True needs a spot in the long slot; leave it out, or give long=market.spot")
+    base = market.instruments[rule.long.contracts[0]].base
+    begin = STAKING_WITHDRAWALS.get(base)
+    if begin is not None and market.start < begin.value:
+        raise ParameterError(f"stake=True is refused before {begin:%Y-%m-%d}, when staked {base} could not be withdrawn: the run starts {utc(market.start)}; start later (--start)")
+    if "staking_yield" not in market.series_names:
+        raise DataError(f'stake=True needs the series "staking_yield", which dataset {market.info.name} lacks; import it, or leave stake out')
+
+
+def rate_index(market: Market, given: float | None, series: str, notes: list[str]) -> Floats:
+    """Cumulated yearly rate, beginning with 0 before the first bar: rates as known at each bar's beginning. [bar + 1]"""
+    what = "borrowed cash costs" if series == "borrow_usd" else "idle cash earns"
+    if given is not None:
+        rates = np.full(len(market), given)
+        notes.append(f"{what.capitalize()} {given:.2%} a year, as set.")
+    elif series in market.series_names:
+        rates = np.nan_to_num(market.series(series, before=True))
+        notes.append(f"{what.capitalize()} the dataset's series {series}, {np.average(rates, weights=market.years):.2%} a year on average.")
+    else:
+        rates = np.zeros(len(market))
+        notes.append(f"{what.capitalize()} nothing: the dataset has no series {series}.")
+    return np.concatenate([[0.0], np.cumsum(rates * market.years)])
+
+
+def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
+    """What a reader must know of the legs: where prices, settlements and filled funding come from."""
+    notes = list(market.notes)
+    instruments = [market.instruments[name] for leg in rule.legs if leg is not None for name in leg.contracts]
+    quotes = sorted({item.quote for item in instruments})
+    if len(quotes) > 1:
+        notes.append(f"The legs are quoted in {' and '.join(quotes)}: no conversion is made, the premium contains the basis between them.")
+    settled: dict[str, int] = {}
+    for item in instruments:
+        price, source = market.settlement(item.id) if item.kind is Kind.FUTURE else (np.nan, "")
+        if not np.isnan(price):
+            settled[source] = settled.get(source, 0) + 1
+    notes += [f"Settlement price of {count} contracts: {source}." for source, count in settled.items()]
+    missing = sum(int((market.missing_funding(item.id) > market.start).sum()) for item in instruments if item.kind is Kind.PERPETUAL)
+    if missing and execution.funding is MissingFunding.FILL:
+        notes.append(f"{missing} missing funding events were filled with the mean of their neighbours.")
+    if execution.half_spread is None and not any("bid" in market._frames[item.id] for item in instruments):
+        notes.append(f"The data have no quotes: half a spread of {HALF_SPREAD * 1e4:g} bp is paid at each fill.")
+    return notes
+
+
+def terms_of(market: Market, rule: Rule, execution: Execution, leg: Leg, rows: Floats) -> Records:
+    """TERMS of a slot: the execution's settings, else the venue's rules at the run's start."""
+    instrument = market.instruments[leg.contracts[0]]
+    terms = np.zeros(1, k.TERMS)
+    asked = (execution.spot_fee if leg.kind is Kind.SPOT else execution.derivative_fee, execution.delivery_fee, execution.liquidation_fee, execution.maintenance)
+    venue_rules: VenueRules | None = None
+    if any(value is None for value in (asked if instrument.derivative else asked[:1])):
+        venue_rules = rules_of(instrument, market.clock[0])
+    fee, delivery, liquidation, flat = asked
+    terms["present"], terms["derivative"], terms["leverage"] = 1, int(instrument.derivative), rule.leverage
+    terms["fee"] = fee if fee is not None else (venue_rules.fee(leg.kind) if venue_rules else 0.0)
+    terms["delivery_fee"] = delivery if delivery is not None else (venue_rules.delivery_fee if venue_rules else 0.0)
+    terms["liquidation_fee"] = liquidation if liquidation is not None else (venue_rules.liquidation_fee(leg.kind) if venue_rules else 0.0)
+    terms["quoted"] = execution.half_spread is None
+    terms["half_spread"] = HALF_SPREAD if execution.half_spread is None else execution.half_spread
+    terms["least_accrual"] = rows[k.ACCRUAL_LONG].min()
+    tiers = (Tier(floor=0.0, rate=flat, deduction=0.0),) if flat is not None else (venue_rules.tiers if venue_rules else ())
+    terms["tiers"] = len(tiers)
+    for row, tier in enumerate(tiers):
+        terms["tier_floor"][0, row], terms["tier_rate"][0, row], terms["tier_deduction"][0, row] = tier.floor, tier.rate, tier.deduction
+    return terms[0]
+
+
+def coarsest(values: list[float | None]) -> float:
+    """The largest known value, 0 if none is."""
+    return max((value for value in values if value is not None), default=0.0)
+
+
+def rule_record(market: Market, rule: Rule, execution: Execution) -> Any:
+    """RULE: the rule as the kernel reads it."""
+    instruments: list[Instrument] = [market.instruments[name] for leg in rule.legs if leg is not None for name in leg.contracts]
+    record = np.zeros(1, k.RULE).view(np.recarray)
+    record["enter"] = -np.inf if rule.enter is None else rule.enter
+    record["exit"] = -np.inf if rule.exit is None else rule.exit
+    record["plus"], record["minus"] = rule.sides in (Sides.PLUS, Sides.BOTH), rule.sides in (Sides.MINUS, Sides.BOTH)
+    record["legs"], record["first_slot"] = sum(leg is not None for leg in rule.legs), 0 if rule.long is not None else 1
+    record["margin"] = {Margin.ISOLATED: k.ISOLATED, Margin.CROSS: k.CROSS, Margin.OFF: k.OFF}[execution.margin]
+    record["fraction"], record["resize"] = rule.size, rule.resize_factor
+    record["lot"] = coarsest([item.lot for item in instruments])
+    record["least_notional"] = coarsest([item.min_notional for item in instruments])
+    record["stop"] = np.inf if rule.stop is None else rule.stop
+    record["loss"] = np.inf if rule.loss is None else rule.loss
+    record["expiry_nanoseconds"] = k.NEVER if rule.expiry_days is None else round(rule.expiry_days * DAY)
+    record["max_hold"] = duration("max_hold", rule.max_hold) or k.NEVER
+    record["cooldown"] = duration("cooldown", rule.cooldown) or 0
+    return record[0]
+
+
+# ---------------------------------------------------------------- running
+
+
+def simulate(prepared: Prepared, capital: float, *, jump: bool = True) -> Log:
+    """Let the kernel decide; the logs grow when it asks. jump=False takes the step at every bar, with the same outcome."""
+    account, legs = np.zeros(1, k.ACCOUNT).view(np.recarray), np.zeros(2, k.LEG).view(np.recarray)
+    account["capital"] = account["balance"] = account["base"] = capital
+    account["loss_level"] = -np.inf
+    account["exit_level"] = account["premium_level"] = np.inf
+    account["horizon"] = account["time_bar"] = account["days_bar"] = k.NEVER
+    legs["stress_level"] = np.inf
+    logs = [np.zeros(FIRST_ROOM, dtype).view(np.recarray) for dtype in (k.LEDGER, k.FILL, k.TRADE)]
+    n, t = len(prepared.market), 0
+    while True:
+        t = k.advance(account[0], legs, prepared.rule_record, prepared.terms, prepared.tapes, prepared.market.start, *logs, t, n, jump)
+        if t >= n:
+            break
+        logs = [np.concatenate([log, np.zeros(len(log), log.dtype)]).view(np.recarray) for log in logs]
+    end = account[0]
+    open_trade = int(end["started"])
+    return Log(end, logs[0][: end["changes"]], logs[1][: end["fills"]], logs[2][: end["trades"] + open_trade])

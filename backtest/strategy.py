@@ -1,0 +1,172 @@
+"""Strategies: a frozen dataclass of parameters with one method, and the command line that comes with it.
+
+    @dataclass(frozen=True, kw_only=True)
+    class AlwaysOn(bt.Strategy):
+        \"\"\"Hold spot against the perpetual, whatever it pays.\"\"\"
+
+        def rule(self, market: bt.Market) -> bt.Rule:
+            return bt.Rule(long=market.spot, short=market.perpetual)
+
+    if __name__ == "__main__":
+        bt.main(AlwaysOn)
+"""
+
+import argparse
+import re
+import shlex
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from backtest.errors import DataError, ParameterError, did_you_mean, user_errors
+from backtest.market import Market, load_market
+from backtest.rule import Execution, Rule
+
+SAMPLE = "data/sample"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """Base of all strategies. Subclasses are frozen, keyword-only dataclasses whose fields are made by `bt.param`."""
+
+    def __new__(cls, **parameters: Any) -> "Strategy":
+        """Refuse an unknown parameter with a hint before the dataclass takes them."""
+        known = [item.name for item in fields(cls)] if hasattr(cls, "__dataclass_fields__") else []
+        for name in parameters:
+            if name not in known:
+                raise ParameterError(f'unknown parameter "{name}" of {cls.__name__}; {did_you_mean(name, known) if known else "it has none"}')
+        return super().__new__(cls)
+
+    def rule(self, market: Market) -> Rule:
+        """The trade on this market. It may read anything of the market: the engine decides with what each bar's end knows."""
+        raise NotImplementedError(f"{type(self).__name__} must define rule(market)")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence with a hint, and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ParameterError(f"{message}; see {self.prog} --help")
+
+    def parse_strictly(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse all arguments; ParameterError with the nearest option for an unknown one."""
+        found, unknown = self.parse_known_args(arguments)
+        for word in unknown:
+            if word.startswith("--"):
+                raise ParameterError(f"unknown parameter {word.split('=')[0]}; {did_you_mean(word.split('=')[0], list(self._option_string_actions))}")
+            raise ParameterError(f'unexpected argument "{word}"; a parameter takes one value, see {self.prog} --help')
+        return found
+
+
+def parse_value(text: str, kinds: tuple[Any, ...], name: str) -> Any:
+    """A flag's text as the type of its field; ParameterError naming what it must be."""
+    if types.NoneType in kinds and text.lower() == "none":
+        return None
+    if bool in kinds:
+        if text.lower() in ("true", "yes", "1", "false", "no", "0"):
+            return text.lower() in ("true", "yes", "1")
+        raise ParameterError(f"{name} must be true or false: {name}={text}")
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(text)
+            except ValueError:
+                if any(other is str or typing.get_origin(other) is typing.Literal for other in kinds):
+                    continue
+                empty = ", or none" if types.NoneType in kinds else ""
+                raise ParameterError(f"{name} must be a number{empty}: {name}={text}") from None
+    return text
+
+
+def kinds_of(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+
+
+def add_fields(parser: argparse.ArgumentParser, title: str, owner: type, taken: set[str]) -> None:
+    """A flag for every field that has a help text and whose name is free."""
+    group = parser.add_argument_group(title)
+    hints = typing.get_type_hints(owner)
+    for item in fields(owner):
+        if "help" in item.metadata and item.name not in taken:
+            taken.add(item.name)
+            group.add_argument(
+                f"--{item.name.replace('_', '-')}", dest=item.name, default=argparse.SUPPRESS, metavar="V", help=help_text(item, kinds_of(hints[item.name]))
+            )
+
+
+def help_text(item: "Field[Any]", kinds: tuple[Any, ...]) -> str:
+    """A field's help with its default."""
+    shown = "none" if item.default is None else item.default
+    extra = "" if item.default is MISSING or "(default:" in item.metadata["help"] else f" (default: {shown})"
+    return f"{item.metadata['help']}{extra}".replace("%", "%%")
+
+
+def values_of(found: argparse.Namespace, owner: type) -> dict[str, Any]:
+    """The given flags that are fields of `owner`, parsed by the fields' types."""
+    hints = typing.get_type_hints(owner)
+    return {
+        item.name: parse_value(getattr(found, item.name), kinds_of(hints[item.name]), item.name) for item in fields(owner) if hasattr(found, item.name)
+    }
+
+
+def command_line(strategy: type[Strategy], program: str) -> Parser:
+    """The parser of a strategy's script."""
+    parser = Parser(prog=program, description=strategy.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    general = parser.add_argument_group("run")
+    general.add_argument("--data", default=None, metavar="DIR", help=f"dataset (default: {SAMPLE}, simulated, made if it is not there)")
+    general.add_argument("--start", metavar="D", help="run from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: the data's beginning)")
+    general.add_argument("--end", metavar="D", help="run up to this time, included (default: the data's end)")
+    general.add_argument("--freq", metavar="F", help="resample to coarser bars, as 1D or 4h")
+    general.add_argument("--staleness", default="0s", metavar="T", help="how old a close may be and still meet another (default: 0s)")
+    general.add_argument("--max-gap", default=None, metavar="T", help="longest hole in the bars that is only noted (default: 1 day, or 4 bars if that is longer)")
+    general.add_argument("--capital", default="100000", metavar="X", help="cash at the start, in the quote currency (default: 100000)")
+    general.add_argument("--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html)")
+    general.add_argument("--json", metavar="FILE", help="write the run as JSON too")
+    taken: set[str] = {"data", "start", "end", "freq", "staleness", "max_gap", "capital", "report", "json"}
+    add_fields(parser, "strategy", strategy, taken)
+    add_fields(parser, "position and limits", Rule, taken)
+    add_fields(parser, "execution and costs (fractions: 10 bps are 0.001)", Execution, taken)
+    return parser
+
+
+def sample_market(found: argparse.Namespace) -> Market:
+    """The market of the arguments; the simulated sample is made when no dataset is named and none is there."""
+    path = found.data or SAMPLE
+    if not Path(path, "dataset.json").exists():
+        if found.data is not None:
+            raise DataError(f"{path}: no dataset there (dataset.json is missing); make one with: carry data import … --into {shlex.quote(path)}")
+        from backtest.data.sample import build_sample
+
+        print(f"No dataset given: making the simulated sample in {path} …", file=sys.stderr)
+        build_sample(path)
+    return load_market(path, found.start, found.end, found.freq, staleness=found.staleness, max_gap=found.max_gap)
+
+
+def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> None:
+    """Run a strategy from the command line: print the table, write the report, and the JSON if asked. Exit code 2 for a user's mistake."""
+    from backtest.simulate import run
+
+    with user_errors():
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", strategy.__name__).lower()
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        parser = command_line(strategy, Path(sys.argv[0]).name if arguments is None else name)
+        found = parser.parse_strictly(given)
+        chosen = strategy(**values_of(found, strategy))
+        own = {item.name for item in fields(strategy)}
+        changes = {key: value for key, value in values_of(found, Rule).items() if key not in own}
+        execution = Execution(**values_of(found, Execution))
+        capital = parse_value(found.capital, (float,), "capital")
+        result = run(chosen, sample_market(found), capital=capital, execution=execution, **changes)
+        print(result)
+        report = Path(found.report or f"reports/{name}.html")
+        report.parent.mkdir(parents=True, exist_ok=True)
+        result.report(report)
+        print(f"Report: {report}")
+        if found.json:
+            result.to_json(found.json)
+            print(f"JSON: {found.json}")
