@@ -83,7 +83,7 @@ TERMS = np.dtype(
 RULE = np.dtype(
     [
         ("enter", f8), ("exit", f8), ("plus", i8), ("minus", i8), ("legs", i8), ("first_slot", i8), ("margin", i8),
-        ("fraction", f8), ("lot", f8), ("least_notional", f8), ("resize", f8), ("stop", f8), ("loss", f8),
+        ("fraction", f8), ("resize", f8), ("stop", f8), ("loss", f8),
         ("expiry_nanoseconds", i8), ("max_hold", i8), ("cooldown", i8),
     ],
     align=True,
@@ -91,6 +91,7 @@ RULE = np.dtype(
 PAIR = np.dtype(
     [
         ("start", i8), ("last", i8), ("expiry", i8),  # the pair's tape; the nearer expiry's instant
+        ("lot", f8), ("least_notional", f8),  # the coarser of the two contracts; 0 for none
         ("long_start", i8), ("long_last", i8), ("long_expiry", i8), ("long_expiry_bar", i8), ("long_settlement", f8),
         ("short_start", i8), ("short_last", i8), ("short_expiry", i8), ("short_expiry_bar", i8), ("short_settlement", f8),
     ],
@@ -120,8 +121,8 @@ TRADE = np.dtype(
     align=True,
 )  # fmt: skip
 
-kernel = njit(forceinline=True)  # small helpers melt into the loop
-routine = njit(nogil=True)  # what happens once a trade stays a call: inlined, it would triple the time to compile
+kernel = njit(forceinline=True, error_model="numpy")  # small helpers melt into the loop
+routine = njit(nogil=True, error_model="numpy")  # what happens once a trade stays a call: inlined, it would triple the time to compile
 
 
 class Side(NamedTuple):
@@ -626,23 +627,25 @@ def settle(
 
 
 @kernel
-def sized(rule: Record, value: float, close: float) -> float:
+def sized(rule: Record, pair: Record, value: float, close: float) -> float:
     """Base quantity for an equity: whole lots, a count within 1e-9 of a whole number being that number; 0 if too small to trade."""
     quantity = rule.fraction * value / close
-    if rule.lot > 0.0:
-        quantity = math.floor(quantity / rule.lot * (1.0 + 1e-9)) * rule.lot
-    return quantity if quantity > 0.0 and quantity * close >= rule.least_notional else 0.0
+    if pair.lot > 0.0:
+        quantity = math.floor(quantity / pair.lot * (1.0 + 1e-9)) * pair.lot
+    return quantity if quantity > 0.0 and quantity * close >= pair.least_notional else 0.0
 
 
 @kernel
-def open_position(account: Record, rule: Record, long: Record, short: Record, t: int, pair: int, side: int, value: float, close: float) -> None:
+def open_position(
+    account: Record, rule: Record, pair: Record, long: Record, short: Record, t: int, number: int, side: int, value: float, close: float
+) -> None:
     """Orders for the next open, if the size comes to something."""
-    quantity = sized(rule, value, close)
+    quantity = sized(rule, pair, value, close)
     if quantity == 0.0:
         return
     account.phase = OPENING
     account.side = side
-    account.pair = pair
+    account.pair = number
     account.reason = NONE
     account.decided = t
     if rule.legs == 2:
@@ -683,7 +686,7 @@ def drifted(rule: Record, exposure: float, value: float) -> bool:
 
 @routine
 def decide(
-    account: Record, rule: Record, long: Record, short: Record, bar: Bar, long_quote: Quote, short_quote: Quote, trade: Record
+    account: Record, rule: Record, pair: Record, long: Record, short: Record, bar: Bar, long_quote: Quote, short_quote: Quote, trade: Record
 ) -> None:
     """While a trade is on: leave, resize or stay."""
     value = equity(account, long, short, bar, long_quote, short_quote)
@@ -694,7 +697,7 @@ def decide(
     elif account.phase == HELD and rule.resize < np.inf:
         first, quote = (long, long_quote) if rule.first_slot == 0 else (short, short_quote)
         if drifted(rule, abs(first.quantity) * quote.close, value):
-            quantity = sized(rule, value, quote.close)
+            quantity = sized(rule, pair, value, quote.close)
             if quantity > 0.0 and quantity != abs(first.quantity):
                 long.target = math.copysign(quantity, long.quantity) if long.quantity != 0.0 else 0.0
                 short.target = math.copysign(quantity, short.quantity) if short.quantity != 0.0 else 0.0
@@ -714,6 +717,8 @@ def first_reached(side: Side, i: int, end: int, level: float) -> int:
         if values[i] >= level:
             return i
         i += 1
+    if i >= end:
+        return end
     block, last = i >> SMALL_BITS, (end + SMALL - 1) >> SMALL_BITS
     while block < last:
         if block & (BLOCKS - 1) == 0 and not large[block >> BLOCKS_BITS] >= level:
@@ -789,7 +794,7 @@ def first_at(stamps: npt.NDArray[np.int64], instant: int, t: int) -> int:
     return low if low < stamps.shape[0] else NEVER
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def advance(
     account: Record, legs: npt.NDArray[np.void], rule: Record, terms: npt.NDArray[np.void], tapes: Tapes, first_opened: int,
     ledger: npt.NDArray[np.void], fills: npt.NDArray[np.void], trades: npt.NDArray[np.void], first: int, final: int, jump: bool,
@@ -836,9 +841,9 @@ def advance(
             i = pair.start + min(t, pair.last)
             index = plus.index[i] if side > 0 else minus.index[i]
             exit_signal = premium = np.nan  # tapes that no rule asks for are empty
-            if account.exit_level < np.inf:
+            if rule.exit > -np.inf:
                 exit_signal = plus.exit.values[i] if side > 0 else minus.exit.values[i]
-            if account.premium_level < np.inf:
+            if rule.stop < np.inf:
                 premium = plus.premium.values[i] if side > 0 else minus.premium.values[i]
             bar = Bar(t, opened, stamps[t], borrow[t + 1], borrow[t], idle[t + 1], idle[t], index, exit_signal, premium)
             long_quote = quote_of(longs, pair.long_start + min(t, pair.long_last), ACCRUAL_LONG if side > 0 else ACCRUAL_SHORT)
@@ -869,7 +874,7 @@ def advance(
             called_off = account.phase == OPENING and account.started == 0
             retire(account, trade, long, short)
             if account.phase != FLAT and account.phase != CLOSING:
-                decide(account, rule, long, short, bar, long_quote, short_quote, trade)
+                decide(account, rule, pair, long, short, bar, long_quote, short_quote, trade)
                 called_off = called_off and account.phase == FLAT
             else:
                 called_off = False
@@ -884,7 +889,7 @@ def advance(
             if side != 0:
                 value = account.base + account.balance * (borrow[t + 1] if account.balance < 0.0 else idle[t + 1])
                 close = longs[CLOSE, pair.long_start + t] if rule.first_slot == 0 else shorts[CLOSE, pair.short_start + t]
-                open_position(account, rule, long, short, t, number, side, value, close)
+                open_position(account, rule, pair, long, short, t, number, side, value, close)
                 if account.phase == OPENING:
                     account.days_bar = first_at(stamps, pair.expiry - rule.expiry_nanoseconds, t) if rule.expiry_nanoseconds < NEVER else NEVER
         t += 1
@@ -909,7 +914,7 @@ def add_leg(out: Floats, quantity: float, tape: Floats, start: int) -> None:
     add_linear(out, quantity, 0.0, tape[ACCRUAL_LONG if quantity > 0.0 else ACCRUAL_SHORT][start : start + out.shape[0]])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill_equity(out: Floats, ledger: npt.NDArray[np.void], rows: int, tapes: Tapes, capital: float) -> None:
     """Equity at every close, from the ledger of changes.
 
@@ -944,7 +949,7 @@ def fill_equity(out: Floats, ledger: npt.NDArray[np.void], rows: int, tapes: Tap
             add_leg(target, row.short_quantity, tapes.short, pair.short_start + begin)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill_sources(out: Floats, ledger: npt.NDArray[np.void], booked: Floats, rows: int, tapes: Tapes, derivative: npt.NDArray[np.bool_], legs: int, capital: float) -> None:
     """Cumulated cash of every source at every close: out[source, bar], sources in the order of SOURCES.
 

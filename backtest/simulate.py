@@ -108,10 +108,11 @@ def spans(market: Market, rule: Rule) -> str:
 
 
 def check_staking(market: Market, rule: Rule) -> None:
-    """Staking needs a long spot, its yield, and withdrawals."""
-    if rule.long is None or rule.long.kind is not Kind.SPOT:
-        raise ParameterError("stake=True needs a spot in the long slot; leave it out, or give long=market.spot")
-    base = market.instruments[rule.long.contracts[0]].base
+    """Staking needs a spot to be bought, its yield, and withdrawals."""
+    spot = next((leg for leg in rule.legs if leg is not None and leg.kind is Kind.SPOT), None)
+    if spot is None:
+        raise ParameterError("stake=True needs a spot leg; leave it out, or give long=market.spot")
+    base = market.instruments[spot.contracts[0]].base
     begin = STAKING_WITHDRAWALS.get(base)
     if begin is not None and market.start < begin.value:
         raise ParameterError(f"stake=True is refused before {begin:%Y-%m-%d}, when staked {base} could not be withdrawn: the run starts {utc(market.start)}; start later (--start)")
@@ -178,14 +179,8 @@ def terms_of(market: Market, rule: Rule, execution: Execution, leg: Leg, rows: F
     return terms[0]
 
 
-def coarsest(values: list[float | None]) -> float:
-    """The largest known value, 0 if none is."""
-    return max((value for value in values if value is not None), default=0.0)
-
-
 def rule_record(market: Market, rule: Rule, execution: Execution) -> Any:
     """RULE: the rule as the kernel reads it."""
-    instruments: list[Instrument] = [market.instruments[name] for leg in rule.legs if leg is not None for name in leg.contracts]
     record = np.zeros(1, k.RULE).view(np.recarray)
     record["enter"] = -np.inf if rule.enter is None else rule.enter
     record["exit"] = -np.inf if rule.exit is None else rule.exit
@@ -193,8 +188,6 @@ def rule_record(market: Market, rule: Rule, execution: Execution) -> Any:
     record["legs"], record["first_slot"] = sum(leg is not None for leg in rule.legs), 0 if rule.long is not None else 1
     record["margin"] = {Margin.ISOLATED: k.ISOLATED, Margin.CROSS: k.CROSS, Margin.OFF: k.OFF}[execution.margin]
     record["fraction"], record["resize"] = rule.size, rule.resize_factor
-    record["lot"] = coarsest([item.lot for item in instruments])
-    record["least_notional"] = coarsest([item.min_notional for item in instruments])
     record["stop"] = np.inf if rule.stop is None else rule.stop
     record["loss"] = np.inf if rule.loss is None else rule.loss
     record["expiry_nanoseconds"] = k.NEVER if rule.expiry_days is None else round(rule.expiry_days * DAY)

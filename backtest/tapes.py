@@ -179,6 +179,9 @@ def pair_records(market: Market, rule: Rule, contracts: Integers, slots: tuple[S
         records[f"{name}_expiry_bar"] = np.where(bars < len(market), bars, k.NEVER)
         records[f"{name}_settlement"] = [market.settlement(leg.contracts[c])[0] if leg.kind is Kind.FUTURE else np.nan for c in column]
         records["expiry"] = np.minimum(records["expiry"], ends)
+        held = [market.instruments[leg.contracts[c]] for c in column]
+        records["lot"] = np.maximum(records["lot"], [item.lot or 0.0 for item in held])
+        records["least_notional"] = np.maximum(records["least_notional"], [item.min_notional or 0.0 for item in held])
     lasts = np.maximum(lasts, firsts)
     records["start"], _ = layout(firsts, lasts)
     records["last"] = lasts
