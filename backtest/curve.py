@@ -67,14 +67,14 @@ def spot_leg(market: Market, spot: Leg | None) -> Leg:
 def offered(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
     """Which contract an entry at each bar's end would take, −1 for none: the nearest expiry with a fresh close, D > 0 and D ≥ min_days. [bar]
 
-    A single dated contract is offered until it expires, a spot or perpetual always.
+    A single dated contract is offered until it expires, a spot or perpetual always, both only with a fresh close.
     """
 
     def build() -> npt.NDArray[np.int64]:
         ahead = expiries(market, leg)[:, None] - market.stamps
-        open_to_entry = ahead > 0
+        open_to_entry = (ahead > 0) & ~np.isnan(closes(market, leg))
         if leg.chain:
-            open_to_entry &= (ahead >= round(leg.min_days * DAY)) & ~np.isnan(closes(market, leg))
+            open_to_entry &= ahead >= round(leg.min_days * DAY)
         chosen = np.where(open_to_entry.any(axis=0), open_to_entry.argmax(axis=0), -1)
         return np.ascontiguousarray(chosen, np.int64)
 

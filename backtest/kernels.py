@@ -3,7 +3,7 @@
 Every cash flow is an index: a leg's index is its close plus all that one unit has earned so far (funding, staking, borrow fee); money's index is
 the cumulated rate. While positions are unchanged, every source of PnL is quantity × index difference: nothing is posted between changes, and
 
-    equity[t] = base + coefficient · pair_index[t] + balance · rate_index[t]
+    equity[t] = constant + coefficient · pair_index[t] + balance · rate_index[t]
 
 An account at rest is in a box: signal, premium and margin below their levels, equity above its loss level, bar before `horizon`. A bar inside the
 box changes nothing, and the step acts by the same levels; so `advance` may jump from event to event, and walking every bar gives the same numbers.
@@ -53,8 +53,8 @@ ACCOUNT = np.dtype(
         *SOURCE_FIELDS,  # booked so far
         # money: the interest-bearing balance and where its index was last booked
         ("capital", f8), ("balance", f8), ("rate_reference", f8),
-        # equity[t] = base + coefficient * pair_index[t] + balance * rate_index[t], while `hedged`
-        ("base", f8), ("coefficient", f8), ("hedged", i8),
+        # equity[t] = constant + coefficient * pair_index[t] + balance * rate_index[t], while `hedged`
+        ("constant", f8), ("coefficient", f8), ("hedged", i8),
         # the trade
         ("phase", i8), ("side", i8), ("pair", i8), ("reason", i8), ("decided", i8), ("started", i8), ("entry_equity", f8),
         ("exit_time", i8), ("idle_until", i8),
@@ -83,7 +83,7 @@ TERMS = np.dtype(
 RULE = np.dtype(
     [
         ("enter", f8), ("exit", f8), ("plus", i8), ("minus", i8), ("legs", i8), ("first_slot", i8), ("margin", i8),
-        ("fraction", f8), ("resize", f8), ("stop", f8), ("loss", f8),
+        ("fraction", f8), ("resize_factor", f8), ("stop", f8), ("loss", f8),
         ("expiry_nanoseconds", i8), ("max_hold", i8), ("cooldown", i8),
     ],
     align=True,
@@ -100,7 +100,7 @@ PAIR = np.dtype(
 LEDGER = np.dtype(
     [
         ("bar", i8), ("pair", i8), ("side", i8), *SOURCE_FIELDS,
-        ("balance", f8), ("rate_reference", f8), ("base", f8), ("coefficient", f8), ("hedged", i8),
+        ("balance", f8), ("rate_reference", f8), ("constant", f8), ("coefficient", f8), ("hedged", i8),
         ("long_quantity", f8), ("long_reference", f8), ("long_accrual", f8),
         ("short_quantity", f8), ("short_reference", f8), ("short_accrual", f8),
     ],
@@ -193,8 +193,8 @@ def equity(account: Record, long: Record, short: Record, bar: Bar, long_quote: Q
     """Equity at the close; the same sum, in the same order, as in the walk of `advance`."""
     rate = bar.borrow if account.balance < 0.0 else bar.idle
     if account.hedged != 0:
-        return account.base + account.coefficient * bar.index + account.balance * rate
-    value = account.base + account.balance * rate
+        return account.constant + account.coefficient * bar.index + account.balance * rate
+    value = account.constant + account.balance * rate
     if long.quantity != 0.0:
         value += long.quantity * (long_quote.close + long_quote.accrual)
     if short.quantity != 0.0:
@@ -267,7 +267,7 @@ def rebase(account: Record, rule: Record, long: Record, short: Record, borrow: f
         value -= long.quantity * (long.reference + long.accrual_reference)
     if short.quantity != 0.0:
         value -= short.quantity * (short.reference + short.accrual_reference)
-    account.base = value
+    account.constant = value
     account.coefficient = long.quantity if long.quantity != 0.0 else -short.quantity
     account.hedged = 1 if account.coefficient != 0.0 and (rule.legs == 1 or long.quantity == -short.quantity) else 0
 
@@ -292,7 +292,7 @@ def record(account: Record, long: Record, short: Record, bar: Bar, row: Record) 
     row.liquidation = account.liquidation
     row.balance = account.balance
     row.rate_reference = account.rate_reference
-    row.base = account.base
+    row.constant = account.constant
     row.coefficient = account.coefficient
     row.hedged = account.hedged
     row.long_quantity = long.quantity
@@ -560,11 +560,11 @@ def liquidate(
     account: Record, rule: Record, leg: Record, other: Record, leg_terms: Record, long: Record, short: Record, long_terms: Record, short_terms: Record,
     bar: Bar, long_quote: Quote, short_quote: Quote, slot: int, trade: Record, row: Record,
 ) -> None:  # fmt: skip
-    """The leg goes at the breach price, or at the open if that is worse; the other one is valued alongside and goes at the next open."""
+    """The leg goes at the breach price, or at the open (else the last close) if that is worse; the other one is valued alongside and goes at the next open."""
     quote = long_quote if slot == 0 else short_quote
     price = breach(leg, leg_terms, spare_cash(account, rule), quote.accrual) - quote.accrual
-    if quote.open > 0.0:
-        price = max(price, quote.open) if leg.quantity < 0.0 else min(price, quote.open)
+    traded = quote.open if quote.open > 0.0 else quote.close
+    price = max(price, traded) if leg.quantity < 0.0 else min(price, traded)
     alongside = price / quote.close
     long_price = price if slot == 0 else alongside * long_quote.close
     short_price = price if slot == 1 else alongside * short_quote.close
@@ -613,11 +613,11 @@ def settle(
         book(account, rule, long, short, long_terms, short_terms, long_price, short_price, long_quote.accrual, short_quote.accrual, bar.borrow, bar.idle)
     if long_settles:
         end_inside(account, long, long_terms, long_quote, bar, 0, pair.long_settlement, long_terms.delivery_fee, EXPIRY, rule, fills[account.fills])
-        trade.settlement_price = pair.long_settlement
+        trade.exit_long = trade.settlement_price = pair.long_settlement
         trade.exited = max(trade.exited, pair.long_expiry)
     if short_settles:
         end_inside(account, short, short_terms, short_quote, bar, 1, pair.short_settlement, short_terms.delivery_fee, EXPIRY, rule, fills[account.fills])
-        trade.settlement_price = pair.short_settlement
+        trade.exit_short = trade.settlement_price = pair.short_settlement
         trade.exited = max(trade.exited, pair.short_expiry)
     leave(account, long, short, bar, EXPIRY)
     return long_settles or short_settles
@@ -681,7 +681,7 @@ def reason_to_leave(account: Record, rule: Record, bar: Bar, value: float) -> in
 def drifted(rule: Record, exposure: float, value: float) -> bool:
     """True if |q|·close/(size·equity) has left [1/resize, resize]."""
     ratio = exposure / (rule.fraction * value)
-    return ratio > rule.resize or ratio < 1.0 / rule.resize
+    return ratio > rule.resize_factor or ratio < 1.0 / rule.resize_factor
 
 
 @routine
@@ -694,7 +694,7 @@ def decide(
     if reason != NONE:
         leave(account, long, short, bar, reason)
         retire(account, trade, long, short)
-    elif account.phase == HELD and rule.resize < np.inf:
+    elif account.phase == HELD and rule.resize_factor < np.inf:
         first, quote = (long, long_quote) if rule.first_slot == 0 else (short, short_quote)
         if drifted(rule, abs(first.quantity) * quote.close, value):
             quantity = sized(rule, pair, value, quote.close)
@@ -763,10 +763,10 @@ def first_by_equity(
     account: Record, rule: Record, exposure: float, index: Floats, rate: Floats, close: Floats, start: int, close_start: int, t: int, end: int
 ) -> int:
     """First bar in [t, end) at which equity reaches its loss level or the size has drifted, else end: bar by bar, from the equity sum."""
-    base, coefficient, balance, loss_level = account.base, account.coefficient, account.balance, account.loss_level
-    resizes = rule.resize < np.inf
+    constant, coefficient, balance, loss_level = account.constant, account.coefficient, account.balance, account.loss_level
+    resizes = rule.resize_factor < np.inf
     while t < end:
-        value = base + coefficient * index[start + t] + balance * rate[t + 1]
+        value = constant + coefficient * index[start + t] + balance * rate[t + 1]
         if value <= loss_level or (resizes and drifted(rule, exposure * close[close_start + t], value)):
             return t
         t += 1
@@ -823,7 +823,7 @@ def advance(
                 pair = pairs[account.pair]
                 end = max(t, min(final, account.horizon))
                 end = first_exit(plus, account, long, short, pair, t, end) if account.side > 0 else first_exit(minus, account, long, short, pair, t, end)
-                if t < end and (account.loss_level > -np.inf or rule.resize < np.inf):
+                if t < end and (account.loss_level > -np.inf or rule.resize_factor < np.inf):
                     index = plus.index if account.side > 0 else minus.index
                     rate = borrow if account.balance < 0.0 else idle
                     if rule.first_slot == 0:
@@ -887,7 +887,7 @@ def advance(
             pair = pairs[number]
             side = 1 if rule.plus != 0 and plus.entry.values[t] >= rule.enter else -1 if rule.minus != 0 and minus.entry.values[t] >= rule.enter else 0
             if side != 0:
-                value = account.base + account.balance * (borrow[t + 1] if account.balance < 0.0 else idle[t + 1])
+                value = account.constant + account.balance * (borrow[t + 1] if account.balance < 0.0 else idle[t + 1])
                 close = longs[CLOSE, pair.long_start + t] if rule.first_slot == 0 else shorts[CLOSE, pair.short_start + t]
                 open_position(account, rule, pair, long, short, t, number, side, value, close)
                 if account.phase == OPENING:
@@ -934,14 +934,14 @@ def fill_equity(out: Floats, ledger: npt.NDArray[np.void], rows: int, tapes: Tap
         rates = tapes.rates[BORROW] if row.balance < 0.0 else tapes.rates[IDLE]
         rate = rates[begin + 1 : end + 1]
         pair = tapes.pairs[row.pair]
-        base, balance, coefficient = row.base, row.balance, row.coefficient
+        constant, balance, coefficient = row.constant, row.balance, row.coefficient
         if row.hedged != 0:
             whole = tapes.plus.index if row.side > 0 else tapes.minus.index
             index = whole[pair.start + begin : pair.start + end]
             for t in range(target.shape[0]):
-                target[t] = base + coefficient * index[t] + balance * rate[t]
+                target[t] = constant + coefficient * index[t] + balance * rate[t]
             continue
-        target[:] = base
+        target[:] = constant
         add_linear(target, balance, 0.0, rate)
         if row.long_quantity != 0.0:
             add_leg(target, row.long_quantity, tapes.long, pair.long_start + begin)

@@ -102,7 +102,6 @@ def trade_table(rule: Rule, pairs: Integers, trades: Records, open_trade: bool, 
     if open_trade:
         exited.iloc[-1] = pd.NaT
     two = len([leg for leg in rule.legs if leg is not None]) == 2
-    exit_short, exit_long = (np.where(np.isnan(rows[name]), rows["settlement_price"], rows[name]) for name in ("exit_short", "exit_long"))
     table = pd.DataFrame(
         {
             "entered_at": instants(rows["entered"]),
@@ -113,7 +112,7 @@ def trade_table(rule: Rule, pairs: Integers, trades: Records, open_trade: bool, 
             **{name: rows[name] for name in ("entry_long", "entry_short", "exit_long", "exit_short")},
             "settlement_price": rows["settlement_price"],
             "entry_premium": rows["entry_short"] / rows["entry_long"] - 1.0 if two else np.full(len(rows), np.nan),
-            "exit_premium": exit_short / exit_long - 1.0 if two else np.full(len(rows), np.nan),
+            "exit_premium": rows["exit_short"] / rows["exit_long"] - 1.0 if two else np.full(len(rows), np.nan),
             "reason": np.array(k.REASONS, dtype=object)[rows["reason"]],
             "pnl": rows["pnl"],
         }

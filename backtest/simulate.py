@@ -52,6 +52,8 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
     check_legs(market, rule)
     notes: list[str] = []
     contracts = pairs(market, rule.long, rule.short)
+    if len(contracts) == 0:
+        raise DataError(f"the two legs never offer a contract at the same time: {rule.long}; {rule.short}; lower min_days or import a longer period")
     slots = (slot_tape(market, rule.long, rule.stake, execution.funding), slot_tape(market, rule.short, rule.stake, execution.funding))
     records, firsts = pair_records(market, rule, contracts, slots)
     layout = PairLayout(contracts, records, firsts, slots, candidates(market, rule, contracts))
@@ -187,7 +189,7 @@ def rule_record(market: Market, rule: Rule, execution: Execution) -> Any:
     record["plus"], record["minus"] = rule.sides in (Sides.PLUS, Sides.BOTH), rule.sides in (Sides.MINUS, Sides.BOTH)
     record["legs"], record["first_slot"] = sum(leg is not None for leg in rule.legs), 0 if rule.long is not None else 1
     record["margin"] = {Margin.ISOLATED: k.ISOLATED, Margin.CROSS: k.CROSS, Margin.OFF: k.OFF}[execution.margin]
-    record["fraction"], record["resize"] = rule.size, rule.resize_factor
+    record["fraction"], record["resize_factor"] = rule.size, rule.resize_factor
     record["stop"] = np.inf if rule.stop is None else rule.stop
     record["loss"] = np.inf if rule.loss is None else rule.loss
     record["expiry_nanoseconds"] = k.NEVER if rule.expiry_days is None else round(rule.expiry_days * DAY)
@@ -202,7 +204,7 @@ def rule_record(market: Market, rule: Rule, execution: Execution) -> Any:
 def simulate(prepared: Prepared, capital: float, *, jump: bool = True) -> Log:
     """Let the kernel decide; the logs grow when it asks. jump=False takes the step at every bar, with the same outcome."""
     account, legs = np.zeros(1, k.ACCOUNT).view(np.recarray), np.zeros(2, k.LEG).view(np.recarray)
-    account["capital"] = account["balance"] = account["base"] = capital
+    account["capital"] = account["balance"] = account["constant"] = capital
     account["loss_level"] = -np.inf
     account["exit_level"] = account["premium_level"] = np.inf
     account["horizon"] = account["time_bar"] = account["days_bar"] = k.NEVER

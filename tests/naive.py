@@ -365,10 +365,8 @@ class _Judge:
             if money + quantity * (worst - holding.entry) >= maintenance(abs(quantity) * worst, holding.slot.tiers):
                 continue
             price = breach_price(quantity, holding.entry, money, holding.slot.tiers)
-            opened = instrument.open[bar]
-            if not math.isnan(opened):
-                price = min(price, opened) if quantity > 0.0 else max(price, opened)
-            self.liquidate(holding, price, bar)
+            opened = instrument.close[bar] if math.isnan(instrument.open[bar]) else instrument.open[bar]
+            self.liquidate(holding, min(price, opened) if quantity > 0.0 else max(price, opened), bar)
 
     def liquidate(self, holding: _Holding, price: float, bar: int) -> None:
         others = [other for other in self.holdings if other is not holding and other.quantity != 0.0]
@@ -499,7 +497,7 @@ class _Judge:
         now = self.stamp(bar)
         alive = [(one.expiry, index) for index, one in enumerate(slot.instruments) if one.expiry is not None and one.expiry > now]
         if not slot.is_chain:
-            return 0 if slot.instruments[0].expiry is None or alive else None
+            return 0 if slot.instruments[0].fresh[bar] and (slot.instruments[0].expiry is None or alive) else None
         offered = [(x, index) for x, index in alive if slot.instruments[index].fresh[bar] and (x - now) / DAY >= slot.min_days]
         return min(offered)[1] if offered else None
 

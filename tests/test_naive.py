@@ -534,7 +534,7 @@ def test_a_breach_is_where_account_and_maintenance_meet_in_every_tier() -> None:
 
 def test_the_judge_refuses_a_funding_event_without_any_price() -> None:
     perp = instrument([NAN, 100.0, 100.0], kind="perpetual", funding=[(DAY + 5, 0.01, NAN)])
-    rule = NaiveRule(long=slot(instrument([100.0] * 3)), short=slot(perp))
+    rule = NaiveRule(long=slot(instrument([100.0] * 3)), short=slot(replace(perp, fresh=[True] * 3)))
     with pytest.raises(ValueError, match="no mark and no close is known"):
         run(rule)
 
@@ -546,7 +546,7 @@ def test_without_a_settlement_price_the_last_close_before_the_expiry_is_taken() 
     assert run(NaiveRule(short=slot(replace(future, expiry=3 * DAY)))).equity[-1] == near(10_150.0)
     unknown = instrument([NAN, 100.0], kind="future", expiry=2 * DAY - 1)
     with pytest.raises(ValueError, match="no settlement price"):
-        run(NaiveRule(long=slot(instrument([100.0] * 2)), short=slot(unknown)))
+        run(NaiveRule(long=slot(instrument([100.0] * 2)), short=slot(replace(unknown, fresh=[True] * 2))))
 
 
 def test_the_judge_notices_a_flow_without_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
