@@ -1,0 +1,105 @@
+"""What a report needs to know of a run, and no more: anything with these attributes can be rendered.
+
+The result of a simulation has them; so may a slice of one or a portfolio of several. Rates and returns are fractions, cash is in the quote
+currency, times are UTC, bars are stamped with their ends.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import pandas as pd
+
+
+class DatasetInfo(Protocol):
+    """Where the data came from."""
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+
+    @property
+    def hash(self) -> str:
+        """Its content hash."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a generator made it; then every page and figure says so."""
+
+
+class Reportable(Protocol):
+    """A finished run."""
+
+    @property
+    def strategy(self) -> str:
+        """The strategy's name."""
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """Its parameters."""
+
+    @property
+    def dataset(self) -> DatasetInfo:
+        """What it ran on."""
+
+    @property
+    def capital(self) -> float:
+        """Cash at the start."""
+
+    @property
+    def quote(self) -> str:
+        """The currency of all cash."""
+
+    @property
+    def start(self) -> pd.Timestamp:
+        """When the first bar began."""
+
+    @property
+    def end(self) -> pd.Timestamp:
+        """The last bar's stamp."""
+
+    @property
+    def bars(self) -> int:
+        """How many bars there are."""
+
+    @property
+    def rule_text(self) -> Mapping[str, str]:
+        """What was traded and how, name by name."""
+
+    @property
+    def equity(self) -> "pd.Series[float]":
+        """Value at each bar's close."""
+
+    @property
+    def premium(self) -> "pd.Series[float]":
+        """The premium at each bar's close, a fraction; NaN where unknown."""
+
+    @property
+    def premium_label(self) -> str:
+        """Which premium that is."""
+
+    @property
+    def fills(self) -> pd.DataFrame:
+        """One row a fill.
+
+        time, trade (position of its row in `trades`), slot, instrument, action, quantity (signed), reference, price, fee, slippage (cash ≥ 0).
+        """
+
+    @property
+    def trades(self) -> pd.DataFrame:
+        """One row a trade.
+
+        entered_at, exited_at (NaT while open), side, contract, quantity, entry_long, entry_short, exit_long, exit_short (NaN where settled),
+        settlement_price, entry_premium, exit_premium, reason, pnl, attribution (dict source → cash).
+        """
+
+    @property
+    def attribution(self) -> pd.DataFrame:
+        """Cumulated cash at each bar's close, one column a source; a row sums to equity − capital."""
+
+    @property
+    def metrics(self) -> Mapping[str, float | int | None]:
+        """Figures by name; NaN or None where undefined."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the data lacked and what was assumed, a sentence each."""

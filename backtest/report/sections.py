@@ -1,0 +1,302 @@
+"""The sections of the report, one function each from a result to a `Section`, or None when there is nothing to tell.
+
+`SECTIONS` is their order on the page. Every number is computed in `summary`, every picture drawn in `figures`; here they only get words.
+
+    page = [section for make in SECTIONS if (section := make(result)) is not None]
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from backtest.report import figures, style
+from backtest.report.blocks import Block, Cards, Cell, Facts, Figure, Heading, Points, Section, Table, Text, signed
+from backtest.report.protocol import Reportable
+from backtest.report.summary import (
+    attribution_by_year,
+    attribution_table,
+    by_reason,
+    costs_by_leg,
+    final_equity,
+    headline,
+    hold_days,
+    interest_while_flat,
+    liquidations,
+    monthly_returns,
+    traded_notional,
+)
+from backtest.report.words import UNKNOWN, instant, known, metric_rows, money, number, percent, plain, price, quantity, source_label
+
+if TYPE_CHECKING:
+    from matplotlib import figure
+
+PRINTED_TRADES = 200
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+PACKAGES = ("carry-backtest", "numpy", "pandas", "numba", "pyarrow", "matplotlib")
+
+
+def heads(*names: str, text: int = 1) -> list[Cell]:
+    """Column heads, the first `text` of them over text."""
+    return [Cell(name, "t" if position < text else "") for position, name in enumerate(names)]
+
+
+def cash(value: float | None) -> Cell:
+    """A cell of money."""
+    return signed(money(value))
+
+
+def fraction(value: float | None, decimals: int = 2) -> Cell:
+    """A cell of percent."""
+    return signed(percent(value, decimals))
+
+
+def drawing(drawn: "figure.Figure", name: str, alt: str, caption: str, simulated: bool) -> Figure:
+    """A figure for the page; on made-up data the caption says so too."""
+    from markupsafe import Markup
+
+    return Figure(Markup(style.to_svg(drawn, name=name, alt=alt)), f"SIMULATED DATA. {caption}" if simulated else caption)
+
+
+def headline_section(result: Reportable) -> Section:
+    """The run in a sentence and a dozen figures."""
+    cards = [(f"final equity, {result.quote}", number(final_equity(result), 0), "equity at the last close")]
+    cards += [(spec.label, written.replace("-", "−"), spec.meaning) for spec, written in metric_rows(result.metrics)]
+    rows = sorted((row for row in attribution_table(result).rows if row.cash), key=lambda row: -row.cash)
+    earned = ", ".join(f"{source_label(row.source)} {money(row.cash)}" for row in rows if row.cash > 0) or "nothing"
+    lost = ", ".join(f"{source_label(row.source)} {money(row.cash)}" for row in reversed(rows) if row.cash < 0) or "nothing"
+    blocks: list[Block] = [
+        Text(headline(result)),
+        Cards(cards),
+        Text(f"Earned from: {earned}. Lost to: {lost}.".replace("-", "−"), "muted"),
+    ]
+    return Section("summary", "Headline figures", "Headline", blocks)
+
+
+def liquidation_section(result: Reportable) -> Section | None:
+    """Every forced close: when, at what price, what it cost."""
+    events = liquidations(result)
+    if not events:
+        return None
+    rows = [
+        [
+            Cell(instant(event.time)),
+            Cell(f"{event.trade:,}" if event.trade else UNKNOWN),
+            Cell(event.instrument, "t"),
+            Cell(event.slot, "t"),
+            Cell(quantity(abs(event.quantity))),
+            Cell(price(event.price)),
+            cash(-event.fee),
+            cash(event.cost),
+            cash(event.pnl),
+        ]
+        for event in events
+    ]
+    head = heads("when", "trade", "instrument", "leg", "quantity", "price", "fee", "liquidation", "trade's PnL", text=1)
+    head[2:4] = [Cell("instrument", "t"), Cell("leg", "t")]
+    lost = sum(row.cash for row in attribution_table(result).rows if row.source == "liquidation")
+    times = "once" if len(events) == 1 else f"{len(events):,} times"
+    said = (
+        f"A leg was closed by the venue {times}. The liquidations themselves cost {money(-lost)} {result.quote} (the fee, less what the venue "
+        "absorbed); the other leg then stood alone until the next open, which is booked as legging."
+    )
+    return Section("liquidations", "Liquidations", "Liquidations", (Text(said), Table(head, rows, printed=PRINTED_TRADES)), alarm=True)
+
+
+def equity_section(result: Reportable) -> Section:
+    """Equity and drawdown, then the return of each month."""
+    caption = "Equity at bar closes, open positions marked at the last close. The drawdown is measured from the running peak."
+    alt = figures.describe_equity(result)
+    drawn = drawing(figures.equity_figure(result), "equity", alt, caption, result.dataset.simulated)
+    return Section("equity", "Equity and drawdown", "Equity", (drawn,))
+
+
+def monthly_section(result: Reportable) -> Section:
+    """A heat map of monthly returns as a table."""
+    table = monthly_returns(result)
+    strongest = max((abs(value) for value in table.drop(columns="year").to_numpy().ravel() if known(float(value))), default=0.0)
+    rows = []
+    for year, values in table.iterrows():
+        cells = [_heat(float(values[month]), strongest) for month in range(1, 13)]
+        rows.append([Cell(str(year)), *cells, signed(number(100 * float(values["year"])))])
+    said = "Percent of the equity at the month's beginning, in UTC. A bar counts in the month in which it began; the first and last month may be partial."
+    return Section("months", "Monthly returns", "Months", (Text(said, "muted"), Table(heads("", *MONTHS, "year"), rows, look="heat")))
+
+
+def _heat(value: float, strongest: float) -> Cell:
+    if not known(value):
+        return Cell("")
+    strength = round(60 * abs(value) / strongest) if strongest else 0
+    return Cell(number(100 * value).replace("-", "−"), "up" if value >= 0 else "down", strength)
+
+
+def premium_section(result: Reportable) -> Section:
+    """The premium with entries and exits."""
+    caption = "Shaded: a position was held. A mark stands at the time of the fill and the premium known then."
+    if len(result.trades) > figures.MARKED_TRADES:
+        caption = "With so many trades, entries and exits stand below the premium, one row for each reason, one tick for each moment."
+    seen = result.premium.dropna()
+    if figures.premium_limits(figures.floats(seen)) is not None:
+        ends = f"the lowest is {percent(float(seen.min()))}, the highest {percent(float(seen.max()))}".replace("-", "−")
+        caption += f" The axis leaves out the most extreme values: {ends}."
+    alt = figures.describe_premium(result)
+    drawn = drawing(figures.premium_figure(result), "premium", alt, caption, result.dataset.simulated)
+    return Section("premium", "Premium, entries and exits", "Premium", (drawn,))
+
+
+def attribution_section(result: Reportable) -> Section:
+    """Where the money came from: as areas, as a table that adds up, and by year."""
+    table = attribution_table(result)
+    rows = [[Cell(source_label(row.source)), cash(row.cash), fraction(row.of_capital), fraction(row.share, 1)] for row in table.rows]
+    whole = 1.0 if any(row.share is not None for row in table.rows) else None
+    foot = [[Cell("sum of the sources"), cash(table.total), fraction(table.total / result.capital), fraction(whole, 1)]]
+    foot += [[Cell("final equity less capital"), cash(table.gain), fraction(table.gain / result.capital), Cell("")]]
+    foot += [[_residual_label(table.residual, result.capital), Cell(f"{table.residual:.1e}".replace("-", "−")), Cell(""), Cell("")]]
+    caption = "Gains are stacked upward, losses downward; the line is their sum. The two price legs, which nearly cancel, are drawn as one."
+    drawn = drawing(
+        figures.attribution_figure(result), "attribution", figures.describe_attribution(result), caption, result.dataset.simulated
+    )
+    head = heads("source", f"cash, {result.quote}", "% of capital", "share of the sum")
+    blocks: list[Block] = [drawn, Table(head, rows, foot), *_years(result)]
+    return Section("attribution", "Where it came from", "Sources", blocks)
+
+
+def _residual_label(residual: float, capital: float) -> Cell:
+    return Cell("residual (rounding of the computer)" if abs(residual) <= 1e-9 * capital else "NOT EXPLAINED by the sources")
+
+
+def _years(result: Reportable) -> list[Block]:
+    years = attribution_by_year(result)
+    if years.empty:
+        return []
+    used = years[(years != 0).any(axis=1)]
+    rows = [
+        [Cell(source_label(str(source))), *(cash(float(value)) for value in values), cash(float(values.sum()))]
+        for source, values in used.iterrows()
+    ]
+    sums = years.sum()
+    foot = [[Cell("sum of the sources"), *(cash(float(value)) for value in sums), cash(float(sums.sum()))]]
+    head = heads("source", *map(str, years.columns), "all")
+    return [Heading(f"By year, {result.quote}"), Table(head, rows, foot), Text("A bar counts in the year in which it began.", "muted")]
+
+
+def trades_section(result: Reportable) -> Section:
+    """Trades by the reason they ended, then each of them."""
+    if not len(result.trades):
+        return Section("trades", "Trades", "Trades", (Text("No trade was made: the rule never entered, or nothing could be filled."),))
+    reasons = [
+        [Cell(row.reason), Cell(f"{row.trades:,}"), Cell(f"{row.wins:,}"), cash(row.pnl), cash(row.average), Cell(number(row.days, 1))]
+        for row in by_reason(result)
+    ]
+    earned, flat, gain = float(result.trades["pnl"].sum()), interest_while_flat(result), final_equity(result) - result.capital
+    won = int((result.trades["pnl"] > 0).sum())
+    foot = [[Cell("all trades"), Cell(f"{len(result.trades):,}"), Cell(f"{won:,}"), cash(earned), Cell(""), Cell("")]]
+    for label, value in (("interest while flat", flat), ("not in a trade", gain - earned - flat), ("final equity less capital", gain)):
+        if label != "not in a trade" or abs(value) > 1e-9 * result.capital:
+            foot.append([Cell(label), Cell(""), Cell(""), cash(value), Cell(""), Cell("")])
+    summary = Table(heads("ended by", "trades", "won", f"PnL, {result.quote}", "average", "days held"), reasons, foot)
+    return Section("trades", "Trades", "Trades", (summary, Heading("Each trade"), _trade_table(result), Text(TRADE_NOTE, "muted")))
+
+
+TRADE_NOTE = (
+    "Prices are reference prices, before half-spread and impact. † settled: the price is the settlement price. "
+    "Premium is (short − long)/long, not annualized. A trade that is still open is marked at the last close, without the costs of leaving."
+)
+
+
+def _trade_table(result: Reportable) -> Table:
+    names = ("#", "side", "contract", "entered", "exited", "days", "ended by", "PnL", "quantity", "premium in", "premium out")
+    head = heads(*names, "long in", "short in", "long out", "short out", text=0)
+    head[2], head[6] = Cell("contract", "t"), Cell("ended by", "t")
+    days = hold_days(result).to_numpy()
+    rows = [_trade_row(position, trade, float(days[position])) for position, trade in enumerate(result.trades.to_dict("records"))]
+    return Table(head, rows, look="wide", printed=PRINTED_TRADES, row_heads=False)
+
+
+def _trade_row(position: int, trade: Mapping[Hashable, Any], days: float) -> list[Cell]:
+    return [
+        Cell(f"{position + 1:,}"),
+        Cell("+1" if trade["side"] > 0 else "−1"),
+        Cell(str(trade["contract"]) if known(trade["contract"]) else UNKNOWN, "t"),
+        Cell(instant(trade["entered_at"]), "w"),
+        Cell(instant(trade["exited_at"]) if known(trade["exited_at"]) else "open", "w"),
+        Cell(number(days, 1)),
+        Cell(str(trade["reason"]), "t w"),
+        cash(trade["pnl"]),
+        Cell(quantity(trade["quantity"])),
+        fraction(trade["entry_premium"]),
+        fraction(trade["exit_premium"]),
+        Cell(price(trade["entry_long"])),
+        Cell(price(trade["entry_short"])),
+        Cell(_exit_price(trade, "long")),
+        Cell(_exit_price(trade, "short")),
+    ]
+
+
+def _exit_price(trade: Mapping[Hashable, Any], slot: str) -> str:
+    """The slot's exit price, or the settlement price where that is how it ended."""
+    settled = known(trade["settlement_price"]) and known(trade[f"entry_{slot}"]) and not known(trade[f"exit_{slot}"])
+    return price(trade["settlement_price"]) + "†" if settled else price(trade[f"exit_{slot}"])
+
+
+def costs_section(result: Reportable) -> Section:
+    """What trading cost, by kind and leg, and against what was traded."""
+    rows = costs_by_leg(result)
+    sums = [sum(values) for values in zip(*((row.long, row.short, row.elsewhere, row.total) for row in rows), strict=True)]
+    body = [[Cell(source_label(row.kind)), cash(row.long), cash(row.short), cash(row.elsewhere), cash(row.total)] for row in rows]
+    notional = traded_notional(result)
+    traded = [notional["long"], notional["short"], None, sum(notional.values())]
+    bps = [_bps(cost, volume) for cost, volume in zip(sums, traded, strict=True)]
+    foot = [[Cell("all costs"), *map(cash, sums)]]
+    foot += [[Cell("traded notional"), *(Cell(money(value) if value is not None else "") for value in traded)]]
+    foot += [[Cell("costs in bps of it"), *map(signed, bps)]]
+    said = f"In {result.quote}; what was paid is negative. Elsewhere: booked on no fill, such as what the venue absorbs at a liquidation."
+    return Section(
+        "costs", "Costs by leg", "Costs", (Text(said, "muted"), Table(heads("", "long leg", "short leg", "elsewhere", "total"), body, foot))
+    )
+
+
+def _bps(cost: float, traded: float | None) -> str:
+    if traded is None:
+        return ""
+    return number(1e4 * cost / traded, 2) if traded else UNKNOWN
+
+
+def provenance_section(result: Reportable) -> Section:
+    """The data, the parameters and the programs that the figures came from."""
+    dataset = result.dataset
+    kind = "SIMULATED: made by a generator, not by a market" if dataset.simulated else "real, as imported"
+    facts = [("dataset", dataset.name), ("content hash", dataset.hash), ("data", kind)]
+    facts += [
+        ("period", f"{instant(result.start)} to {instant(result.end)} UTC, {result.bars:,} bars"),
+        ("capital", f"{money(result.capital)} {result.quote}"),
+    ]
+    rule = list(result.rule_text.items())
+    params = [(name, plain(value)) for name, value in result.params.items()] or [("none", "")]
+    blocks: list[Block] = [Facts(facts), Heading("What was traded, and how"), Facts(rule), Heading("Parameters"), Facts(params)]
+    if result.notes:
+        blocks += [Heading("Notes on data and assumptions"), Points(list(result.notes))]
+    blocks += [Heading("Programs"), Text(", ".join(_versions()), "muted")]
+    return Section("data", "Data and provenance", "Data", blocks)
+
+
+def _versions() -> list[str]:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+SECTIONS: tuple[Callable[[Reportable], Section | None], ...] = (
+    headline_section,
+    liquidation_section,
+    equity_section,
+    monthly_section,
+    premium_section,
+    attribution_section,
+    trades_section,
+    costs_section,
+    provenance_section,
+)

@@ -1,0 +1,252 @@
+"""The figures behind the report's tables, computed from a finished run.
+
+PnL by source comes from the cumulated ledger, so a table's column adds up to final equity less capital but for rounding, and the rest is shown
+rather than hidden. A bar belongs to the instant before its stamp: the bar stamped 2022-01-01T00:00 is 2021's.
+
+    table = attribution_table(result)
+    assert abs(table.residual) < 1e-9 * result.capital
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from backtest.report.protocol import Reportable
+from backtest.report.words import known, percent
+
+REASONS = ("liquidation", "expiry", "stop", "loss", "liquidity", "days to expiry", "time", "signal", "end of data")
+COST_OF_ACTION = {"settlement": "settlement", "liquidation": "liquidation"}
+COSTS = ("fees", "slippage", "settlement", "liquidation")
+DAY = pd.Timedelta("1D")
+SMALLEST_GAIN = 1e-3  # of all that was earned and lost: shares of less than that are noise
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One source: cash, fraction of capital, and share of the gain (None where the gain is too near zero)."""
+
+    source: str
+    cash: float
+    of_capital: float
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """All sources; `total` is their sum, `gain` is final equity less capital, `residual` is what the sources don't explain."""
+
+    rows: tuple[SourceRow, ...]
+    total: float
+    gain: float
+
+    @property
+    def residual(self) -> float:
+        """Cash that no source explains; not more than rounding, or the ledger is wrong."""
+        return self.gain - self.total
+
+
+@dataclass(frozen=True)
+class ReasonRow:
+    """The trades that ended for one reason; `pnl` and `average` in cash, `days` the mean holding time."""
+
+    reason: str
+    trades: int
+    wins: int
+    pnl: float
+    average: float
+    days: float
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One kind of cost as cash, negative when paid; `elsewhere` is booked on no fill, such as what a venue absorbs at a liquidation."""
+
+    kind: str
+    long: float
+    short: float
+    elsewhere: float
+
+    @property
+    def total(self) -> float:
+        """Cash over both legs and elsewhere."""
+        return self.long + self.short + self.elsewhere
+
+
+@dataclass(frozen=True)
+class Liquidation:
+    """One forced close. `trade` counts from 1; `cost` is the trade's liquidation source and `pnl` all that the trade made, None if unknown."""
+
+    time: pd.Timestamp
+    trade: int | None
+    instrument: str
+    slot: str
+    quantity: float
+    reference: float
+    price: float
+    fee: float
+    cost: float | None
+    pnl: float | None
+
+
+def nanoseconds(index: pd.Index) -> pd.DatetimeIndex:
+    """Bar stamps at a resolution in which one nanosecond can be taken off."""
+    return pd.DatetimeIndex(index).as_unit("ns")
+
+
+def belongs_to(index: pd.Index) -> pd.DatetimeIndex:
+    """The instant before each stamp: the one whose day, month and year a bar counts in."""
+    return nanoseconds(index) - pd.Timedelta(1, "ns")
+
+
+def final_equity(result: Reportable) -> float:
+    """Equity at the last close; the capital if there is no bar."""
+    return float(result.equity.iloc[-1]) if len(result.equity) else result.capital
+
+
+def attribution_table(result: Reportable) -> Attribution:
+    """Cash by source over the whole run, in the ledger's order of sources."""
+    ledger = result.attribution
+    last = {str(source): float(ledger[source].iloc[-1]) if len(ledger) else 0.0 for source in ledger.columns}
+    gain, total = final_equity(result) - result.capital, sum(last.values())
+    divisible = abs(gain) > max(SMALLEST_GAIN * sum(map(abs, last.values())), 1e-9 * result.capital)
+    rows = tuple(SourceRow(name, cash, cash / result.capital, cash / gain if divisible else None) for name, cash in last.items())
+    return Attribution(rows, total, gain)
+
+
+def attribution_by_year(result: Reportable) -> pd.DataFrame:
+    """Cash by source (rows) and calendar year (columns, as text)."""
+    ledger = result.attribution
+    if ledger.empty:
+        return pd.DataFrame(index=ledger.columns)
+    ends = ledger.groupby(belongs_to(ledger.index).year).last()
+    years = ends.diff()
+    years.iloc[0] = ends.iloc[0]
+    years.index = years.index.astype(str)
+    return years.T
+
+
+def drawdown(result: Reportable) -> "pd.Series[float]":
+    """Fall from the running peak as a fraction ≤ 0 at every close; the capital is the first peak."""
+    return result.equity / result.equity.cummax().clip(lower=result.capital) - 1
+
+
+def monthly_returns(result: Reportable) -> pd.DataFrame:
+    """Return of every calendar month: years as rows, months 1–12 and `year` as columns; NaN outside the run."""
+    if result.equity.empty:
+        return pd.DataFrame(columns=[*range(1, 13), "year"])
+    month = belongs_to(result.equity.index).tz_localize(None).to_period("M")
+    ends = result.equity.groupby(month).last()
+    returns = ends / ends.shift(fill_value=result.capital) - 1
+    index = pd.PeriodIndex(returns.index)
+    table = pd.DataFrame({"year": index.year, "month": index.month, "value": returns.to_numpy()})
+    wide = table.pivot(index="year", columns="month", values="value").reindex(columns=range(1, 13)).astype(object)
+    wide["year"] = (1 + table.set_index("year")["value"]).groupby(level=0).prod() - 1
+    return wide.astype(float)
+
+
+def hold_days(result: Reportable) -> "pd.Series[float]":
+    """Days from the first fill to the last; for a trade that is still open, to the end of the run."""
+    if result.trades.empty:
+        return pd.Series(dtype=float)
+    entered = pd.to_datetime(result.trades["entered_at"], utc=True)
+    exited = pd.to_datetime(result.trades["exited_at"], utc=True).fillna(result.end)
+    return (exited - entered) / DAY
+
+
+def by_reason(result: Reportable) -> list[ReasonRow]:
+    """Trades grouped by the reason they ended, in the order in which reasons are judged."""
+    if result.trades.empty:
+        return []
+    trades = pd.DataFrame({"reason": result.trades["reason"].astype(str), "pnl": result.trades["pnl"].astype(float)})
+    trades["days"] = hold_days(result)
+    groups = {str(reason): group for reason, group in trades.groupby("reason")}
+    order = [reason for reason in REASONS if reason in groups] + sorted(set(groups) - set(REASONS))
+    return [_reason_row(reason, groups[reason]) for reason in order]
+
+
+def _reason_row(reason: str, group: pd.DataFrame) -> ReasonRow:
+    pnl = group["pnl"]
+    return ReasonRow(reason, len(group), int((pnl > 0).sum()), float(pnl.sum()), float(pnl.mean()), float(group["days"].mean()))
+
+
+def interest_while_flat(result: Reportable) -> float:
+    """Idle cash interest outside of every trade: with the trades' PnL it makes up the run's gain."""
+    whole = {row.source: row.cash for row in attribution_table(result).rows}.get("idle_cash", 0.0)
+    return whole - sum(float(sources.get("idle_cash", 0.0)) for sources in result.trades["attribution"]) if len(result.trades) else whole
+
+
+def costs_by_leg(result: Reportable) -> list[CostRow]:
+    """What trading cost, by kind and leg; the kinds' totals are the ledger's."""
+    fills = result.fills
+    charges = pd.DataFrame(columns=["kind", "slot", "cash"])
+    if not fills.empty:
+        kind = fills["action"].astype(str).map(COST_OF_ACTION).fillna("fees")
+        fees = pd.DataFrame({"kind": kind, "slot": fills["slot"].astype(str), "cash": -fills["fee"].astype(float)})
+        slippage = pd.DataFrame({"kind": "slippage", "slot": fills["slot"].astype(str), "cash": -fills["slippage"].astype(float)})
+        charges = pd.concat([fees, slippage])
+    totals = {row.source: row.cash for row in attribution_table(result).rows}
+    rows = []
+    for name in COSTS:
+        legs = {slot: float(charges.loc[(charges["kind"] == name) & (charges["slot"] == slot), "cash"].sum()) for slot in ("long", "short")}
+        rest = totals.get(name, 0.0) - sum(legs.values())
+        rows.append(CostRow(name, legs["long"], legs["short"], rest if abs(rest) > 1e-9 * result.capital else 0.0))
+    return rows
+
+
+def traded_notional(result: Reportable) -> dict[str, float]:
+    """Quantity times price over all fills, by slot."""
+    fills = result.fills
+    if fills.empty:
+        return {"long": 0.0, "short": 0.0}
+    notional = fills["quantity"].astype(float).abs() * fills["price"].astype(float)
+    return {slot: float(notional[fills["slot"].astype(str) == slot].sum()) for slot in ("long", "short")}
+
+
+def liquidations(result: Reportable) -> list[Liquidation]:
+    """Every forced close, in time order, with what it cost."""
+    if result.fills.empty:
+        return []
+    forced = result.fills[result.fills["action"].astype(str) == "liquidation"]
+    return [_liquidation(result.trades, fill) for fill in forced.to_dict("records")]
+
+
+def _liquidation(trades: pd.DataFrame, fill: Mapping[Hashable, Any]) -> Liquidation:
+    position = fill.get("trade")
+    number = int(position) if isinstance(position, int | float) and known(position) else -1
+    trade = trades.iloc[number] if 0 <= number < len(trades) else None
+    return Liquidation(
+        time=pd.Timestamp(fill["time"]),
+        trade=number + 1 if trade is not None else None,
+        instrument=str(fill["instrument"]),
+        slot=str(fill["slot"]),
+        quantity=float(fill["quantity"]),
+        reference=float(fill["reference"]),
+        price=float(fill["price"]),
+        fee=float(fill["fee"]),
+        cost=float(trade["attribution"].get("liquidation", 0.0)) if trade is not None else None,
+        pnl=float(trade["pnl"]) if trade is not None else None,
+    )
+
+
+def length(result: Reportable) -> str:
+    """The run's length in days, or in hours below two days."""
+    days = (result.end - result.start) / DAY
+    return f"{days:,.0f} days" if days >= 2 else f"{24 * days:,.0f} hours"
+
+
+def period(result: Reportable) -> str:
+    """The run's span in words."""
+    return f"{result.start:%Y-%m-%d} to {result.end:%Y-%m-%d}, {length(result)}, {result.bars:,} bars"
+
+
+def headline(result: Reportable) -> str:
+    """The run in two sentences."""
+    gain = final_equity(result) - result.capital
+    verb = "gained" if gain >= 0 else "lost"
+    depth = result.metrics.get("max_drawdown")
+    fall = f"; the deepest fall from a peak was {percent(abs(depth))}" if depth and known(depth) else ""
+    count = len(result.trades)
+    trades = {0: "No trade was made", 1: "One trade was made"}.get(count, f"{count:,} trades were made")
+    return f"{result.capital:,.0f} {result.quote} {verb} {percent(abs(gain) / result.capital)} in {length(result)}{fall}. {trades}."

@@ -1,0 +1,168 @@
+"""The table on the terminal: a run in plain text, at most 80 columns wide.
+
+Figures stand in two columns, sources of PnL add up to final equity less capital, trades are grouped by the reason they ended. Characters are
+those that every terminal and code page has.
+
+    print(render_table(result))
+"""
+
+import textwrap
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from backtest.report.protocol import Reportable
+from backtest.report.summary import attribution_table, by_reason, costs_by_leg, final_equity, liquidations, period
+from backtest.report.words import day, instant, known, metric_rows, money, number, percent, plain, price, source_label
+
+WIDTH = 80
+ALL_TRADES = 8
+ENDS = 3
+TOLERANCE = 1e-9
+
+
+def render_table(result: Reportable) -> str:
+    """The whole table, without a final newline; no line is longer than 80 characters."""
+    blocks = [
+        _head(result),
+        _metrics(result),
+        _sources(result),
+        _costs(result),
+        _liquidations(result),
+        _reasons(result),
+        _trades(result),
+        _notes(result),
+    ]
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
+
+
+def _head(result: Reportable) -> list[str]:
+    dataset = result.dataset
+    mark = "SIMULATED DATA" if dataset.simulated else ""
+    rule = dict(result.rule_text)
+    legs = {name: rule.pop(name) for name in ("long", "short") if name in rule}
+    values = {
+        "dataset": f"{dataset.name}  {dataset.hash[:12]}{'  (SIMULATED)' if dataset.simulated else ''}",
+        "period": period(result),
+        "capital": f"{money(result.capital)} {result.quote}",
+        "final": f"{money(final_equity(result))} {result.quote}",
+        **legs,
+        "params": _pairs(result.params),
+        "rule": _pairs({name: text for name, text in rule.items() if text != "none"}),
+    }
+    title = result.strategy[: WIDTH - len(mark) - 2]
+    lines = ["=" * WIDTH, f"{title}{mark:>{WIDTH - len(title)}}", "=" * WIDTH]
+    for name, value in values.items():
+        lines += _wrapped(f"{name:<10}", value) if value else []
+    return lines
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    """Names and values; a pair is broken over two lines only where its value has spaces."""
+    return "  ".join(f"{name}={plain(value)}" for name, value in values.items())
+
+
+def _wrapped(lead: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=f"{lead} " if lead.strip() else lead, subsequent_indent=" " * 11) or [lead]
+
+
+def _rule(title: str, *columns: tuple[str, int]) -> list[str]:
+    head = f"{title:<{WIDTH - sum(width for _, width in columns)}}" + "".join(f"{name:>{width}}" for name, width in columns)
+    return [head, "-" * WIDTH]
+
+
+def _metrics(result: Reportable) -> list[str]:
+    written = [f"{spec.label[:23]:<24}{value:>13}" for spec, value in metric_rows(result.metrics)]
+    half = (len(written) + 1) // 2
+    right = written[half:] + [""] * (half - len(written[half:]))
+    return [*_rule("Figures"), *(f"{left}      {other}" for left, other in zip(written[:half], right, strict=True))]
+
+
+def _sources(result: Reportable) -> list[str]:
+    table = attribution_table(result)
+    cash = {entry.source: entry.cash for entry in table.rows}
+    lines = _rule("Where it came from", (result.quote, 20), ("% of capital", 15), ("share", 12))
+
+    def row(label: str, value: float, share: float | None) -> str:
+        return f"{label[:32]:<33}{money(value, width=19):>20}{percent(value / result.capital):>15}{percent(share, 1):>12}"
+
+    lines += [row(source_label(entry.source), entry.cash, entry.share) for entry in table.rows if entry.cash]
+    share = 1.0 if any(entry.share is not None for entry in table.rows) else None
+    lines += ["-" * WIDTH, row("final equity less capital", table.gain, share)]
+    if abs(table.residual) > TOLERANCE * result.capital:
+        lines.append(row("NOT EXPLAINED by the sources", table.residual, None))
+    if cash.get("price_long") and cash.get("price_short"):
+        both = cash["price_long"] + cash["price_short"]
+        lines.append(row("of which price of both legs", both, both / table.gain if share else None))
+    unused = [source_label(source) for source, value in cash.items() if not value]
+    return lines + (_wrapped("", f"Nothing from: {', '.join(unused)}.") if unused else [])
+
+
+def _costs(result: Reportable) -> list[str]:
+    rows = [row for row in costs_by_leg(result) if row.total or row.long or row.short]
+    if not rows:
+        return []
+    columns = {"long": [row.long for row in rows], "short": [row.short for row in rows], "total": [row.total for row in rows]}
+    if any(row.elsewhere for row in rows):
+        columns = {
+            "long": columns["long"],
+            "short": columns["short"],
+            "elsewhere": [row.elsewhere for row in rows],
+            "total": columns["total"],
+        }
+    lines = _rule("Costs by leg", *((name, 16) for name in columns))
+    for position, row in enumerate(rows):
+        lines.append(
+            f"{source_label(row.kind):<{WIDTH - 16 * len(columns)}}"
+            + "".join(f"{money(c[position], width=15):>16}" for c in columns.values())
+        )
+    return lines
+
+
+def _liquidations(result: Reportable) -> list[str]:
+    events = liquidations(result)
+    if not events:
+        return []
+    lines = _rule(f"LIQUIDATIONS: {len(events):,}", ("at price", 13), ("liquidation", 15), ("trade's PnL", 15))
+    for event in events[: 2 * ENDS]:
+        leg = f"{instant(event.time)}  {event.instrument[:18]}"
+        lines.append(f"{leg:<37}{price(event.price):>13}{money(event.cost, width=14):>15}{money(event.pnl, width=14):>15}")
+    return lines + ([f"and {len(events) - 2 * ENDS:,} more"] if len(events) > 2 * ENDS else [])
+
+
+def _reasons(result: Reportable) -> list[str]:
+    rows = by_reason(result)
+    if not rows:
+        return [*_rule("Trades by reason"), "No trade was made."]
+    lines = _rule("Trades by reason", ("trades", 10), ("won", 8), (f"PnL {result.quote}", 18), ("average", 15), ("days", 9))
+    for row in rows:
+        pnl, average = money(row.pnl, width=17), money(row.average, width=14)
+        lines.append(f"{row.reason[:19]:<20}{row.trades:>10,}{row.wins:>8,}{pnl:>18}{average:>15}{number(row.days, 1):>9}")
+    return lines
+
+
+def _trades(result: Reportable) -> list[str]:
+    trades = result.trades.to_dict("records")
+    if not trades:
+        return []
+    head = f"{'Entered':<12}{'exited':<12}{'side and contract':<19}{'premium':>8}{f'PnL {result.quote}':>13}  ended by"
+    lines = [head, "-" * WIDTH]
+    if len(trades) <= ALL_TRADES:
+        return lines + [_trade(trade) for trade in trades]
+    between = f"... {len(trades) - 2 * ENDS:,} more ..."
+    return [*lines, *map(_trade, trades[:ENDS]), between, *map(_trade, trades[-ENDS:])]
+
+
+def _trade(trade: Mapping[Hashable, Any]) -> str:
+    contract = str(trade["contract"]) if known(trade["contract"]) else ""
+    exited = day(trade["exited_at"]) if known(trade["exited_at"]) else "open"
+    premium, pnl = percent(trade["entry_premium"]), money(trade["pnl"], width=12)
+    return f"{day(trade['entered_at']):<12}{exited:<12}{trade['side']:<+3}{contract[:15]:<16}{premium:>8}{pnl:>13}  {str(trade['reason'])[:14]}"
+
+
+def _notes(result: Reportable) -> list[str]:
+    if not result.notes:
+        return []
+    lines = _rule("Notes")
+    for note in result.notes:
+        lines += textwrap.wrap(note, WIDTH, initial_indent="* ", subsequent_indent="  ")
+    return lines

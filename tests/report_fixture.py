@@ -1,0 +1,221 @@
+"""Runs made up for the report's tests: no engine behind them, but every number fits every other.
+
+The long leg is bought and the short one sold at each entry; price, funding, interest, costs and liquidation are posted bar by bar, equity is the
+capital plus their sum, a trade's attribution is the sum of its own bars, fills carry the fees that the ledger books.
+
+    run = make_run(bars=24 * 365, trades=12)
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+SOURCES = (
+    "price_long",
+    "price_short",
+    "legging",
+    "funding",
+    "financing",
+    "idle_cash",
+    "borrow",
+    "staking",
+    "fees",
+    "slippage",
+    "settlement",
+    "liquidation",
+)
+REASONS = ("signal", "expiry", "time", "stop", "days to expiry", "loss")
+FILL_COLUMNS = ("time", "trade", "slot", "instrument", "action", "quantity", "reference", "price", "fee", "slippage")
+TRADE_COLUMNS = (
+    "entered_at",
+    "exited_at",
+    "side",
+    "contract",
+    "quantity",
+    "entry_long",
+    "entry_short",
+    "exit_long",
+    "exit_short",
+    "settlement_price",
+    "entry_premium",
+    "exit_premium",
+    "reason",
+    "pnl",
+    "attribution",
+)
+FEE, HALF_SPREAD, IDLE_RATE = 0.0007, 0.0001, 0.03
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    name: str = "sample"
+    hash: str = "3f9a1c2be47d05568b1f0c9a7e6d4b3a29181706f5e4d3c2b1a09f8e7d6c5b4a"
+    simulated: bool = True
+
+
+@dataclass(kw_only=True)
+class Run:
+    """The attributes of a result, nothing else."""
+
+    equity: "pd.Series[float]"
+    premium: "pd.Series[float]"
+    positions: pd.DataFrame
+    fills: pd.DataFrame
+    trades: pd.DataFrame
+    attribution: pd.DataFrame
+    metrics: dict[str, float | int | None]
+    start: pd.Timestamp
+    end: pd.Timestamp
+    bars: int
+    capital: float = 1_000_000.0
+    strategy: str = "CashAndCarry"
+    quote: str = "USDT"
+    premium_label: str = "annualized premium of the contract held"
+    dataset: Dataset = field(default_factory=Dataset)
+    params: dict[str, object] = field(
+        default_factory=lambda: {"enter": 0.08, "exit": 0.02, "min_days": 14.0, "max_hold": "120D", "stop": None}
+    )
+    rule_text: dict[str, str] = field(
+        default_factory=lambda: {
+            "long": "ETHUSDT-SPOT",
+            "short": "chain of dated futures, at least 14 days to expiry",
+            "margin": "isolated, leverage 1",
+            "size": "0.5 of equity",
+        }
+    )
+    notes: list[str] = field(
+        default_factory=lambda: [
+            "Six contracts were settled at the dataset's settlement prices; one at the mean of the index over the venue's averaging window.",
+            "Idle cash earned the dataset's risk_free rate.",
+        ]
+    )
+
+
+@dataclass
+class _Book:
+    """The growing ledger of a made-up run."""
+
+    flows: dict[str, Array]
+    fills: list[tuple[object, ...]] = field(default_factory=list)
+    trades: list[tuple[object, ...]] = field(default_factory=list)
+    quantity: float = 200.0
+
+    def fill(self, row: tuple[object, ...], bar: int, fee: float, slippage: float, fee_source: str = "fees") -> dict[str, float]:
+        self.fills.append((*row, fee, slippage))
+        self.flows[fee_source][bar] -= fee
+        self.flows["slippage"][bar] -= slippage
+        return {fee_source: -fee, "slippage": -slippage}
+
+
+def make_run(
+    *,
+    bars: int = 24 * 365,
+    trades: int = 12,
+    start: str = "2023-01-01",
+    step: str = "1h",
+    last_open: bool = False,
+    liquidation: bool = False,
+    simulated: bool = True,
+    seed: int = 1,
+) -> Run:
+    """A run of `trades` trades spread over `bars` bars; the last may stay open, the middle one may be liquidated."""
+    random = np.random.default_rng(seed)
+    begin = pd.Timestamp(start, tz="UTC")
+    stamps = pd.DatetimeIndex(begin + pd.Timedelta(step) * np.arange(1, bars + 1)).as_unit("ns")
+    years = pd.Timedelta(step) / pd.Timedelta("365D")
+    spot = 2000 * np.exp(np.cumsum(random.normal(0, 0.7 * np.sqrt(years), bars)))
+    level = 0.09 + 0.07 * np.sin(np.arange(bars) * years * 9) + random.normal(0, 0.008, bars)
+    days_left = 90 - np.arange(bars) * years * 365 % 90
+    future = spot * (1 + level * days_left / 365)
+    book = _Book({source: np.zeros(bars) for source in SOURCES}, quantity=200.0 if trades < 500 else 10.0)
+    book.flows["idle_cash"][:] = 500_000 * IDLE_RATE * years
+    width = max(bars // max(trades, 1), 4)
+    for number in range(trades):
+        first = number * width + width // 5 + 1
+        last = bars if last_open and number == trades - 1 else number * width + (4 * width) // 5 + 1
+        reason = "end of data" if last == bars else REASONS[number % len(REASONS)]
+        if liquidation and number == trades // 2:
+            reason = "liquidation"
+        _trade(book, stamps, (spot, future), first, last, number, reason)
+    return _finish(book, stamps, begin, pd.Series(level, index=stamps).where(days_left > 1), simulated)
+
+
+def _trade(book: _Book, stamps: pd.DatetimeIndex, closes: tuple[Array, Array], first: int, last: int, number: int, reason: str) -> None:
+    spot, future = closes
+    held, q, out = slice(first, last), book.quantity, last - 1
+    contract = f"ETHUSDT-{stamps[first]:%y%m}28"
+    cash = dict.fromkeys(SOURCES, 0.0)
+
+    def add(more: dict[str, float]) -> None:
+        for source, value in more.items():
+            cash[source] += value
+
+    for source, path, sign in (("price_long", spot, 1), ("price_short", future, -1)):
+        change = sign * q * np.diff(path[first - 1 : last])
+        book.flows[source][held] += change
+        cash[source] = float(change.sum())
+    funding = np.where(stamps[held].hour % 8 == 0, q * spot[held] * 0.00003, 0.0)
+    book.flows["funding"][held] += funding
+    add({"funding": float(funding.sum()), "idle_cash": float(book.flows["idle_cash"][held].sum())})
+    entered = stamps[first - 1]
+    for slot, instrument, path, sign in (("long", "ETHUSDT-SPOT", spot, 1), ("short", contract, future, -1)):
+        reference = path[first - 1]
+        row = (entered, number, slot, instrument, "entry", sign * q, reference, reference * (1 + sign * HALF_SPREAD))
+        add(book.fill(row, first, FEE * q * reference, HALF_SPREAD * q * reference))
+    exited: object = pd.NaT
+    if reason != "end of data":
+        exited = stamps[out]
+        for slot, instrument, path, sign in (("long", "ETHUSDT-SPOT", spot, -1), ("short", contract, future, 1)):
+            action = "exit" if slot == "long" else {"expiry": "settlement", "liquidation": "liquidation"}.get(reason, "exit")
+            fee_source = "fees" if action == "exit" else action
+            fee = {"liquidation": 0.0125, "settlement": 0.0005}.get(action, FEE) * q * path[out]
+            row = (exited, number, slot, instrument, action, sign * q, path[out], path[out] * (1 + sign * HALF_SPREAD))
+            add(book.fill(row, min(out + 1, len(spot) - 1), fee, HALF_SPREAD * q * path[out] if action == "exit" else 0.0, fee_source))
+    settled = reason == "expiry"
+    premiums = [future[first - 1] / spot[first - 1] - 1, future[out] / spot[out] - 1]
+    prices = [spot[first - 1], future[first - 1], spot[out], np.nan if settled else future[out], future[out] if settled else np.nan]
+    book.trades.append((entered, exited, 1, contract, q, *prices, *premiums, reason, sum(cash.values()), cash))
+
+
+def _finish(book: _Book, stamps: pd.DatetimeIndex, begin: pd.Timestamp, premium: "pd.Series[float]", simulated: bool) -> Run:
+    attribution = pd.DataFrame(book.flows, index=stamps, columns=list(SOURCES)).cumsum()
+    equity = 1_000_000.0 + attribution.sum(axis=1)
+    trades = pd.DataFrame(book.trades, columns=list(TRADE_COLUMNS))
+    trades["exited_at"] = pd.to_datetime(trades["exited_at"], utc=True)
+    trades["entered_at"] = pd.to_datetime(trades["entered_at"], utc=True)
+    held = (trades["exited_at"] - trades["entered_at"]).dt.total_seconds() / 86400
+    years = (stamps[-1] - begin) / pd.Timedelta("365D")
+    growth = float(equity.iloc[-1]) / 1_000_000.0
+    daily = equity.resample("1D").last().pct_change().dropna()
+    depth = float((equity / equity.cummax().clip(lower=1_000_000.0) - 1).min())
+    several = len(daily) > 1
+    metrics: dict[str, float | int | None] = {
+        "total_return": growth - 1,
+        "annual_return": growth ** (1 / years) - 1,
+        "annual_volatility": float(daily.std() * np.sqrt(365)) if several else None,
+        "sharpe": float(daily.mean() / daily.std() * np.sqrt(365)) if several else None,
+        "sortino": None,
+        "calmar": float("nan"),
+        "max_drawdown": -depth,
+        "time_in_market": 0.6 if len(trades) else 0.0,
+        "turnover": 4.0 * len(trades),
+        "trades": len(trades),
+        "win_rate": float((trades["pnl"] > 0).mean()) if len(trades) else None,
+        "avg_hold_days": float(held.mean()) if len(trades) else None,
+    }
+    return Run(
+        equity=equity,
+        premium=premium,
+        positions=pd.DataFrame({"long_quantity": 0.0, "short_quantity": 0.0, "contract": ""}, index=stamps),
+        fills=pd.DataFrame(book.fills, columns=list(FILL_COLUMNS)),
+        trades=trades,
+        attribution=attribution,
+        metrics=metrics,
+        start=begin,
+        end=stamps[-1],
+        bars=len(stamps),
+        dataset=Dataset(simulated=simulated),
+    )

@@ -1,0 +1,548 @@
+"""The report of a run: the table, the page, its figures and the JSON, for runs of every shape."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from matplotlib.lines import Line2D
+from report_fixture import SOURCES, Run, make_run
+
+from backtest.errors import StorageError
+from backtest.report import figures, render_html, render_table, style, summary, to_dict, words, write_json, write_report
+
+Array = npt.NDArray[np.float64]
+Writer = Callable[[Run, Path], Path]
+VOID = {"meta", "br", "use", "path", "rect", "link", "img", "hr"}
+SECTIONS = {"summary", "equity", "months", "premium", "attribution", "trades", "costs", "data"}
+SIX_YEARS = 24 * 2191
+SHAPES: dict[str, dict[str, Any]] = {
+    "no trade": {"trades": 0},
+    "one trade": {"trades": 1},
+    "one day": {"bars": 24, "trades": 1},
+    "one bar": {"bars": 1, "trades": 0},
+    "open and liquidated": {"liquidation": True, "last_open": True},
+    "many trades": {"bars": 24 * 730, "trades": 700},
+}
+
+
+class Page(HTMLParser):
+    """Checks nesting while it reads, and keeps ids, links, tables and texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.labels: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+        self._section = ""
+        self.section_tables: dict[str, list[list[list[str]]]] = {}
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        if given.get("id"):
+            self.ids.append(given["id"] or "")
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
+        if tag == "svg":
+            self.labels.append(given.get("aria-label") or "")
+        if tag == "section":
+            self._section = given["id"] or ""
+            self.section_tables[self._section] = []
+        if tag == "table":
+            self.section_tables[self._section].append([])
+        if tag == "tr":
+            self.section_tables[self._section][-1].append([])
+        if tag in ("td", "th"):
+            self.section_tables[self._section][-1][-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+        if self.open and self.open[-1] in ("td", "th"):
+            self.section_tables[self._section][-1][-1][-1] += data
+
+
+def figure_texts(page: str) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+
+
+def value(text: str) -> float:
+    return float(text.replace("−", "-").replace(",", "").rstrip("%†"))
+
+
+@cache
+def run_of(shape: str, simulated: bool = True) -> Run:
+    return make_run(**SHAPES[shape], simulated=simulated)
+
+
+@cache
+def page_of(shape: str, simulated: bool = True) -> str:
+    return render_html(run_of(shape, simulated))
+
+
+def drawn_values(line: Line2D) -> Array:
+    return np.asarray(line.get_ydata(), dtype=np.float64)
+
+
+def days(run: Run) -> Array:
+    return pd.DatetimeIndex(run.equity.index).as_unit("ns").asi8 / 86_400e9
+
+
+@pytest.fixture(scope="module")
+def year() -> Run:
+    return run_of("open and liquidated")
+
+
+@pytest.fixture(scope="module")
+def year_page() -> str:
+    return page_of("open and liquidated")
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=list(SHAPES))
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere(shape: str) -> None:
+    text = page_of(shape)
+    page = Page(text)
+    assert set(page.section_tables) - {"liquidations"} == SECTIONS
+    assert len(page.ids) == len(set(page.ids))
+    assert page.references
+    assert all(reference.startswith("#") and reference[1:] in page.ids for reference in page.references)
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert "@import" not in text
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
+    assert not re.search(r"\bnan\b|\bNaT\b|\bNone\b|\binf\b", text)
+    assert len(page.labels) == 3
+    assert all(len(label) > 20 for label in page.labels)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=list(SHAPES))
+def test_made_up_data_are_called_so_everywhere(shape: str) -> None:
+    text = page_of(shape)
+    page = Page(text)
+    assert "SIMULATED" in page.texts["title"][0]
+    assert re.search(r'<div class="simulated screen"[^>]*>SIMULATED DATA', text)
+    assert re.search(r'<div class="running".*?SIMULATED DATA', text)
+    assert len(figure_texts(text)) == 3
+    for drawing, label in zip(figure_texts(text), page.labels, strict=True):
+        assert re.search(r"<text[^>]*>SIMULATED DATA</text>", drawing)
+        assert label.startswith("SIMULATED data.")
+    assert all("SIMULATED" in caption for caption in page.texts["figcaption"])
+    assert render_table(run_of(shape)).splitlines()[1].endswith("SIMULATED DATA")
+
+
+@pytest.mark.parametrize("shape", ["no trade", "open and liquidated"])
+def test_real_data_are_never_called_simulated(shape: str) -> None:
+    run = run_of(shape, False)
+    assert "SIMULATED" not in page_of(shape, False) + render_table(run) + json.dumps(to_dict(run))
+
+
+def test_the_running_header_repeats_on_paper() -> None:
+    sheet = (Path(figures.__file__).parent / "style.css").read_text(encoding="utf-8")
+    printed = sheet[sheet.index("@media print {") :]
+    assert re.search(r"\.running \{ display: table-header-group;", printed)
+    assert re.search(r"main \{ display: table-row-group; \}", printed)
+
+
+def test_the_sources_table_adds_up(year: Run, year_page: str) -> None:
+    whole, by_year = Page(year_page).section_tables["attribution"]
+    rows, (total, gain, residual) = whole[1:-3], whole[-3:]
+    assert [row[0] for row in rows] == [words.source_label(source) for source in SOURCES]
+    assert sum(value(row[1]) for row in rows) == pytest.approx(value(total[1]), abs=0.06)
+    assert value(total[1]) == pytest.approx(float(year.equity.iloc[-1]) - year.capital, abs=0.005)
+    assert gain[1] == total[1]
+    assert abs(value(residual[1])) < 1e-3
+    assert "residual" in residual[0]
+    assert sum(value(row[3]) for row in rows) == pytest.approx(100.0, abs=0.6)
+    for row in by_year[1:]:
+        assert sum(value(cell) for cell in row[1:-1]) == pytest.approx(value(row[-1]), abs=0.03)
+    for column in range(1, len(by_year[0])):
+        assert sum(value(row[column]) for row in by_year[1:-1]) == pytest.approx(value(by_year[-1][column]), abs=0.06)
+
+
+def test_shares_of_next_to_nothing_are_not_given() -> None:
+    run = make_run(bars=24, trades=0)
+    run.attribution["price_long"], run.attribution["price_short"] = 1000.0, -999.5
+    run.attribution["idle_cash"] = 0.0
+    run.equity = run.capital + run.attribution.sum(axis=1)
+    table = Page(render_html(run)).section_tables["attribution"][0]
+    assert {row[3] for row in table[1:-2]} == {"–"}
+    assert re.search(r"price of the long leg +1,000\.00 +0\.10% +–", render_table(run))
+
+
+def test_an_unexplained_remainder_is_shouted() -> None:
+    run = make_run(trades=2)
+    run.equity = run.equity + np.linspace(0, 77, len(run.equity))
+    assert "NOT EXPLAINED by the sources" in render_table(run)
+    residual = Page(render_html(run)).section_tables["attribution"][0][-1]
+    assert residual[0] == "NOT EXPLAINED by the sources"
+    assert value(residual[1]) == pytest.approx(77, abs=1)
+
+
+def test_trades_and_interest_while_flat_make_the_gain(year: Run, year_page: str) -> None:
+    reasons, trades = Page(year_page).section_tables["trades"]
+    *rows, total, flat, gain = reasons[1:]
+    assert sum(value(row[3]) for row in rows) == pytest.approx(value(total[3]), abs=0.06)
+    assert value(total[3]) + value(flat[3]) == pytest.approx(value(gain[3]), abs=0.02)
+    assert [flat[0], gain[0]] == ["interest while flat", "final equity less capital"]
+    assert sum(value(row[7]) for row in trades[1:]) == pytest.approx(float(year.trades["pnl"].sum()), abs=0.1)
+    assert trades[-1][4] == "open"
+    settled = [row for row in trades[1:] if row[6] == "expiry"]
+    assert settled
+    assert all(row[-1].endswith("†") for row in settled)
+    assert value(settled[0][-1]) == pytest.approx(year.trades.loc[year.trades["reason"] == "expiry", "settlement_price"].iloc[0], abs=0.005)
+
+
+def test_costs_by_leg_add_up_to_the_ledger(year: Run, year_page: str) -> None:
+    (table,) = Page(year_page).section_tables["costs"]
+    kinds = {"trading fees": "fees", "slippage": "slippage", "delivery fees": "settlement", "liquidation": "liquidation"}
+    for row in table[1:5]:
+        assert value(row[4]) == pytest.approx(float(year.attribution[kinds[row[0]]].iloc[-1]), abs=0.005)
+        assert sum(map(value, row[1:4])) == pytest.approx(value(row[4]), abs=0.02)
+    traded = (year.fills["quantity"].abs() * year.fills["price"]).sum()
+    assert value(table[6][4]) == pytest.approx(traded, abs=0.01)
+    assert value(table[7][4]) == pytest.approx(1e4 * value(table[5][4]) / traded, abs=0.006)
+
+
+def test_what_a_venue_absorbs_stands_apart_from_the_fees() -> None:
+    run = make_run(liquidation=True)
+    run.attribution["liquidation"] += np.where(run.attribution["liquidation"] < 0, 500.0, 0.0)
+    row = next(row for row in summary.costs_by_leg(run) if row.kind == "liquidation")
+    assert row.elsewhere == pytest.approx(500.0)
+    assert row.total == pytest.approx(float(run.attribution["liquidation"].iloc[-1]))
+    assert "elsewhere" in render_table(run)
+
+
+def test_liquidations_say_when_and_what_they_cost(year: Run, year_page: str) -> None:
+    page = Page(year_page)
+    fill = year.fills[year.fills["action"] == "liquidation"].iloc[0]
+    trade = year.trades.iloc[int(fill["trade"])]
+    (table,) = page.section_tables["liquidations"]
+    assert table[1][0] == f"{fill['time']:%Y-%m-%d %H:%M}"
+    assert table[1][2] == trade["contract"]
+    assert value(table[1][7]) == pytest.approx(trade["attribution"]["liquidation"], abs=0.005)
+    assert value(table[1][8]) == pytest.approx(trade["pnl"], abs=0.005)
+    assert '<section id="liquidations" class="alarm">' in year_page
+    assert f"{fill['time']:%Y-%m-%d %H:%M}" in render_table(year)
+    assert "liquidations" not in Page(page_of("one trade")).section_tables
+
+
+def test_a_bar_counts_in_the_month_and_year_in_which_it_began() -> None:
+    run = make_run(bars=48, trades=0, start="2023-12-31")
+    boundary = pd.Timestamp("2024-01-01", tz="UTC")
+    run.attribution.loc[:, :] = 0.0
+    run.attribution.loc[boundary:, "funding"] = 1000.0
+    run.attribution.loc[boundary + pd.Timedelta("1h") :, "funding"] = 1500.0
+    run.equity = run.capital + run.attribution.sum(axis=1)
+    years = summary.attribution_by_year(run)
+    assert years.loc["funding"].to_dict() == {"2023": 1000.0, "2024": 500.0}
+    months = summary.monthly_returns(run)
+    assert months.loc[2023, 12] == pytest.approx(0.001)
+    assert months.loc[2024, 1] == pytest.approx(1_001_500 / 1_001_000 - 1)
+    assert months.loc[2024, "year"] == pytest.approx(months[1].loc[2024])
+    assert months[2].isna().all()
+
+
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_months_compound_to_the_total_return_at_any_resolution_of_stamps(unit: Literal["s", "us", "ns"]) -> None:
+    run = make_run(bars=24 * 500)
+    run.equity.index = pd.DatetimeIndex(run.equity.index).as_unit(unit)
+    months = summary.monthly_returns(run)
+    total = float(run.equity.iloc[-1]) / run.capital
+    assert (1 + months.drop(columns="year")).prod(axis=None) == pytest.approx(total)
+    assert (1 + months["year"]).prod() == pytest.approx(total)
+
+
+def test_thinning_keeps_every_extreme_and_every_long_gap() -> None:
+    values = np.random.default_rng(3).normal(size=100_000)
+    values[[40_007, 70_001]] = 99.0, -99.0
+    values[50_000:60_000] = np.nan
+    kept = style.thin(values)
+    assert len(kept) <= style.POINTS
+    assert {0, 40_007, 70_001, 99_999} <= set(kept.tolist())
+    assert np.isnan(values[kept]).sum() > 50
+    assert (np.diff(kept) > 0).all()
+    for first in range(0, 40_000, 2000):
+        inside = kept[(kept >= first) & (kept < first + 2000)]
+        assert values[inside].max() == values[first : first + 2000].max()
+    assert style.thin(values[:500]).tolist() == list(range(500))
+
+
+def test_areas_stack_gains_up_and_losses_down_around_the_line_of_their_sum() -> None:
+    run = make_run(liquidation=True)
+    times, groups = figures.stacks(run)
+    gain = np.interp(times, [figures.days_since_1970(run.start), *days(run)], [0.0, *(run.equity - run.capital)])
+    at_bars = np.isin(times, days(run))
+    total = np.sum(list(groups.values()), axis=0)
+    assert at_bars.sum() > 500
+    np.testing.assert_allclose(total[at_bars], gain[at_bars], atol=1e-6)
+    assert groups["fees, slippage, delivery"][-1] == pytest.approx(run.attribution[["fees", "slippage", "settlement"]].iloc[-1].sum())
+    areas = [np.asarray(path.vertices) for area in figures.attribution_figure(run).axes[0].collections for path in area.get_paths()]
+    tops, bottoms = [area[:, 1].max() for area in areas], [area[:, 1].min() for area in areas]
+    assert max(tops) == pytest.approx(max(sum(max(values[i], 0) for values in groups.values()) for i in range(len(times))))
+    assert min(bottoms) == pytest.approx(min(sum(min(values[i], 0) for values in groups.values()) for i in range(len(times))))
+
+
+def test_areas_cross_zero_where_their_source_does() -> None:
+    run = make_run(bars=3, trades=0)
+    run.attribution.loc[:, :] = 0.0
+    run.attribution["funding"] = [10.0, -30.0, -30.0]
+    times, groups = figures.stacks(run)
+    first, second = days(run)[:2]
+    assert groups["funding"][np.isclose(times, first + (second - first) / 4, rtol=0, atol=1e-9)] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_equity_line_shows_the_highest_and_lowest_close() -> None:
+    run = make_run(bars=SIX_YEARS, trades=40)
+    upper, lower = figures.equity_figure(run).axes
+    drawn = np.concatenate([drawn_values(line) for line in upper.lines if len(drawn_values(line)) > 2])
+    assert drawn.max() == run.equity.max()
+    assert drawn.min() == min(run.equity.min(), run.capital)
+    assert len(drawn) <= style.POINTS
+    assert min(drawn_values(line).min() for line in lower.lines) == pytest.approx(summary.drawdown(run).min())
+    assert figures.equity_figure(run, log=True).axes[0].get_yscale() == "log"
+
+
+def test_every_reason_has_its_own_mark_and_its_count() -> None:
+    run = make_run(trades=14, last_open=True, liquidation=True)
+    axes = figures.premium_figure(run).axes[0]
+    marks = {line.get_label(): line for line in axes.lines if not str(line.get_label()).startswith("_")}
+    counts = run.trades["reason"].value_counts().to_dict()
+    assert {name: len(drawn_values(line)) for name, line in marks.items()} == {"entry": 14, **counts}
+    assert len({line.get_marker() for line in marks.values()}) == len(marks)
+    entry = run.trades["entered_at"].iloc[3]
+    assert drawn_values(marks["entry"])[3] == pytest.approx(run.premium.loc[entry])
+
+
+def test_many_trades_stand_in_rows_below_the_premium() -> None:
+    run = run_of("many trades")
+    labels = [tick.get_text() for tick in figures.premium_figure(run).axes[1].get_yticklabels()]
+    assert labels[0] == "entry 700"
+    assert labels[1:] == [f"{row.reason} {row.trades}" for row in summary.by_reason(run)]
+
+
+def test_a_few_wild_premia_do_not_flatten_the_rest() -> None:
+    run = make_run(trades=3)
+    run.premium.iloc[100], run.premium.iloc[101] = 9.0, -7.0
+    low, high = figures.premium_figure(run).axes[0].get_ylim()
+    assert -1 < low < high < 1
+    assert "The axis leaves out the most extreme values: the lowest is −700.00%, the highest 900.00%." in render_html(run)
+
+
+def test_a_premium_that_is_never_known_is_said_to_be_unknown() -> None:
+    run = make_run(trades=2)
+    run.premium[:] = np.nan
+    assert "No premium is known in this period." in render_html(run)
+
+
+def test_drawing_leaves_matplotlib_as_it_was_and_gives_the_same_bytes(year: Run, year_page: str) -> None:
+    before = dict(matplotlib.rcParams)
+    assert render_html(year) == year_page
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_takes_the_colours_of_the_page(year_page: str) -> None:
+    drawings = "".join(figure_texts(year_page))
+    colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", drawings))
+    assert colours - {"none"} <= {f"var(--{name}, {light})" for name, (light, _) in style.COLOURS.items()}
+    for name, (_, dark) in style.COLOURS.items():
+        assert f"--{name}: {dark};" in year_page
+
+
+def test_importing_the_report_imports_neither_matplotlib_nor_jinja2() -> None:
+    program = "import sys, backtest.report; print([name for name in ('matplotlib', 'jinja2', 'vectorbt') if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    assert found.stdout.strip() == "[]"
+
+
+def test_text_from_the_run_is_escaped() -> None:
+    run = make_run(trades=1)
+    run.strategy, run.notes = "<b>&Carry", ["<script>alert(1)</script>"]
+    run.premium_label = 'premium of "<i>"'
+    page = Page(render_html(run))
+    assert page.references
+    assert "script" not in page.tags
+    assert "<b>&Carry" in page.texts["h1"]
+
+
+def test_six_years_of_hours_and_five_thousand_trades_stay_below_three_megabytes() -> None:
+    text = render_html(make_run(bars=SIX_YEARS, trades=5000, start="2020-01-01"))
+    assert len(text.encode()) < 3_000_000
+    page = Page(text)
+    assert len(page.section_tables["trades"][1]) == 5001
+    assert text.count('class="beyond"') == 4800
+    assert "Printed: the first 200 of 5,000 rows." in text
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=list(SHAPES))
+def test_the_terminal_table_fits_80_columns(shape: str) -> None:
+    text = render_table(run_of(shape))
+    assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(r"\bnan\b|NaT|None|\binf\b", text)
+    assert re.search(r"Sortino +–", text)
+    text.encode("cp1252")
+
+
+def test_the_terminal_table_fits_80_columns_with_the_largest_numbers_and_longest_names() -> None:
+    run = make_run(trades=30, liquidation=True)
+    run.strategy = "AStrategyWithAVeryLongName" * 5
+    run.params = {"a_parameter_with_a_long_name": "x" * 200, "list": [1, 2, 3]}
+    run.notes = ["word" * 60]
+    run.capital = 9.87e14
+    run.equity = run.equity * 1e9
+    run.attribution = run.attribution * 1e12
+    run.trades["pnl"] *= 1e12
+    run.trades["contract"] = "DERIBIT-ETH-PERPETUAL/ETH-29MAR24"
+    run.trades["reason"] = "a reason of one's own, at some length"
+    run.metrics |= {"sharpe": -3.8e15, "turnover": 1.23e11, "a_metric_of_ones_own_with_a_name": -1.0e300}
+    assert max(map(len, render_table(run).splitlines())) <= 80
+
+
+def test_the_terminal_table_adds_up(year: Run) -> None:
+    lines = render_table(year).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("Where it came from"))
+    end = next(number for number, line in enumerate(lines) if line.startswith("final equity less capital"))
+    cash = [value(re.split(r" {2,}", line)[1]) for line in lines[start + 2 : end - 1]]
+    assert len(cash) == 8
+    assert sum(cash) == pytest.approx(value(re.split(r" {2,}", lines[end])[1]), abs=0.05)
+
+
+def test_the_terminal_table_shows_all_of_few_trades_and_the_ends_of_many() -> None:
+    few, many = render_table(make_run(trades=8, last_open=True)), render_table(make_run(trades=9))
+    assert "more ..." not in few
+    assert len(re.findall(r"^20\d\d-\d\d-\d\d  (?:20|open)", few, flags=re.MULTILINE)) == 8
+    assert re.search(r"open +\+1 ETHUSDT-\d{6}.*end of data", few)
+    assert "... 3 more ..." in many
+    assert "No trade was made." in render_table(make_run(trades=0))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (words.money(-1234.5), "-1,234.50"),
+        (words.money(-0.001), "0.00"),
+        (words.money(float("nan")), "–"),
+        (words.money(123456789.12, width=11), "123,456,789"),
+        (words.money(-123456789012.0, width=11), "-1.2346e+11"),
+        (words.percent(0.12345), "12.35%"),
+        (words.percent(None), "–"),
+        (words.number(5, 1, sign=True), "+5.0"),
+        (words.quantity(200.0), "200"),
+        (words.quantity(0.00012), "0.00012"),
+        (words.price(0.0512345), "0.0512345"),
+        (words.instant(pd.Timestamp("2024-03-29 08:00", tz="UTC")), "2024-03-29 08:00"),
+        (words.day(None), "–"),
+        (words.metric("count", 12.0), "12"),
+        (words.metric("ratio", float("inf")), "–"),
+    ],
+)
+def test_numbers_are_written_for_people(written: str, expected: str) -> None:
+    assert written == expected
+
+
+def test_the_json_has_the_keys_of_the_design(year: Run) -> None:
+    document = to_dict(year)
+    required = ["strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"]
+    assert set(required) | {"quote", "execution", "fills", "notes"} == set(document)
+    assert set(document["dataset"]) == {"name", "hash", "simulated"}
+    assert list(document["attribution"]) == list(SOURCES)
+    trade = (
+        "entered_at exited_at side contract quantity entry_long entry_short exit_long exit_short settlement_price entry_premium exit_premium"
+        " reason pnl attribution"
+    )
+    assert all(list(row) == trade.split() for row in document["trades"])
+    assert sum(document["attribution"].values()) == pytest.approx(document["final_equity"] - document["capital"])
+    assert document["bars"] == len(year.equity)
+
+
+def test_the_json_is_strict_and_reads_back(year: Run, tmp_path: Path) -> None:
+    year.metrics["from_numpy"] = np.float64(1.5)
+    try:
+        path = write_json(year, tmp_path / "deep" / "run.json")
+    finally:
+        del year.metrics["from_numpy"]
+    document = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name))
+    assert document["start"] == "2023-01-01T00:00:00Z"
+    assert document["metrics"]["calmar"] is None
+    assert document["metrics"]["sortino"] is None
+    assert document["metrics"]["from_numpy"] == 1.5
+    assert document["trades"][-1]["exited_at"] is None
+    assert document["trades"][0]["settlement_price"] is None
+    assert document["trades"][0]["side"] == 1
+    assert pd.Timestamp(document["trades"][0]["entered_at"]) == year.trades["entered_at"].iloc[0]
+    assert document["fills"][0]["action"] == "entry"
+    assert document["dataset"]["simulated"] is True
+
+
+def test_times_of_any_zone_and_resolution_end_in_z() -> None:
+    from backtest.report.json import plain_value
+
+    assert plain_value(pd.Timestamp("2024-03-29 10:00", tz="Europe/Berlin")) == "2024-03-29T09:00:00Z"
+    assert plain_value(pd.Timestamp("2024-03-29 10:00:00.000000001", tz="UTC")) == "2024-03-29T10:00:00.000000001Z"
+    assert plain_value([pd.NaT, pd.NA, np.int64(3), {"a": np.inf}, np.bool_(True)]) == [None, None, 3, {"a": None}, True]
+
+
+WRITERS = [pytest.param(write_report, "report", "--report", id="report"), pytest.param(write_json, "JSON", "--json", id="json")]
+
+
+@pytest.mark.parametrize(("write", "what", "option"), WRITERS)
+def test_a_target_that_can_not_be_written_is_named_with_a_remedy(write: Writer, what: str, option: str, tmp_path: Path) -> None:
+    run = make_run(bars=24, trades=0)
+    (tmp_path / "file").write_text("in the way")
+    for target in (tmp_path, tmp_path / "file" / "run"):
+        with pytest.raises(StorageError, match=f"{what} can't be written to {re.escape(str(target))}: .*{option}"):
+            write(run, target)
+
+
+@pytest.mark.parametrize(("write", "what", "option"), WRITERS)
+def test_a_full_disk_leaves_the_old_file_and_no_other(
+    write: Writer, what: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "run.out"
+    target.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left on device; the file that was there is unchanged; free some space"):
+        write(make_run(bars=24, trades=0), target)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.out"]
+    assert target.read_text() == "old"
+
+
+def test_a_written_report_replaces_the_old_one_under_the_eyes_of_a_reader(tmp_path: Path) -> None:
+    target = tmp_path / "reports" / "carry.html"
+    assert write_report(run_of("one day"), target) == target
+    with target.open(encoding="utf-8") as reader:
+        assert write_report(run_of("one bar"), str(target)) == target
+        assert reader.read() == page_of("one day")
+    assert target.read_text(encoding="utf-8") == page_of("one bar")
+    assert [path.name for path in target.parent.iterdir()] == ["carry.html"]
