@@ -169,6 +169,11 @@ class Market:
             ("places", instrument), lambda: np.searchsorted(self.stamps, nanoseconds(pd.DatetimeIndex(self._frames[instrument].index))).astype(np.int64)
         )
 
+    def first_bar(self, instrument: str) -> int:
+        """Number of the instrument's first bar; the last bar of the clock if it has none."""
+        places = self._places(instrument)
+        return int(places[0]) if len(places) else len(self) - 1
+
     def last_known(self, instrument: str, column: str = "close") -> Floats:
         """A column carried forward from the last bar that has it; NaN before the first. [bar]"""
         return self.memo(("last", instrument, column), lambda: frozen(pd.Series(self.raw(instrument, column)).ffill()))

@@ -105,7 +105,7 @@ def spans(market: Market, rule: Rule) -> str:
     for leg in rule.legs:
         if leg is not None:
             bars = np.flatnonzero(np.any([~np.isnan(market.raw(name, "close")) for name in leg.contracts], axis=0))
-            texts.append(f"{utc(market.stamps[bars[0]])} to {utc(market.stamps[bars[-1]])}")
+            texts.append(f"{utc(market.stamps[bars[0]])} to {utc(market.stamps[bars[-1]])}" if len(bars) else "no bars")
     return f" ({'; '.join(texts)})"
 
 

@@ -124,7 +124,7 @@ def slot_tape(market: Market, leg: Leg | None, stake: bool, policy: MissingFundi
             return SlotTape(np.zeros((7, k.LARGE)), zero, zero, zero)
         n = len(market)
         ends = np.searchsorted(market.stamps, expiries(market, leg))
-        firsts = np.array([max(int(market._places(name)[0]) - 1, 0) for name in leg.contracts], np.int64) if leg.kind is Kind.FUTURE else zero
+        firsts = np.array([market.first_bar(name) for name in leg.contracts], np.int64) if leg.kind is Kind.FUTURE else zero
         lasts = np.maximum(np.minimum(ends, n - 1), firsts).astype(np.int64)
         starts, size = layout(firsts, lasts)
         rows = np.zeros((7, size))
