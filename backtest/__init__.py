@@ -1,10 +1,10 @@
 """carry-backtest: backtests of carry strategies on the futures premium, with every cent of PnL explained.
 
-    import backtest as bt
+import backtest as bt
 
-    market = bt.load_market("data/sample")
-    result = bt.run(strategy, market)
-    print(result)
+market = bt.load_market("data/sample")
+result = bt.run(strategy, market)
+print(result)
 """
 
 from importlib import import_module
@@ -24,9 +24,31 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "CarryError", "DataError", "Execution", "Leg", "Margin", "Market", "ParameterError", "Result", "Rule", "Sides", "StorageError", "Strategy",
-    "annualized_funding", "annualized_premium", "days_to_expiry", "financing_rate", "load_market", "main", "net_carry", "pairs", "param", "premium",
-    "__version__", "run", "stay_carry",
+    "CarryError",
+    "DataError",
+    "Execution",
+    "Leg",
+    "Margin",
+    "Market",
+    "ParameterError",
+    "Result",
+    "Rule",
+    "Sides",
+    "StorageError",
+    "Strategy",
+    "__version__",
+    "annualized_funding",
+    "annualized_premium",
+    "days_to_expiry",
+    "financing_rate",
+    "load_market",
+    "main",
+    "net_carry",
+    "pairs",
+    "param",
+    "premium",
+    "run",
+    "stay_carry",
 ]  # fmt: skip
 _COMPILED = {"run": "backtest.simulate", "Result": "backtest.result"}  # imported when first used: numba takes a third of a second
 

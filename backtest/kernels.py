@@ -141,7 +141,7 @@ class SideTapes(NamedTuple):
     premium: Side  # s·premium
     long_stress: Side  # worst mark and accrual of the long slot, upwards
     short_stress: Side
-    index: Floats  # index of the long slot less that of the short slot
+    pair_index: Floats  # index of the long slot less that of the short slot
 
 
 class Tapes(NamedTuple):
@@ -180,7 +180,7 @@ class Bar(NamedTuple):
     borrow_before: float
     idle: float
     idle_before: float
-    index: float
+    pair_index: float
     exit_signal: float  # −s·exit signal of the pair held
     premium: float  # s·premium of the pair held
 
@@ -193,7 +193,7 @@ def equity(account: Record, long: Record, short: Record, bar: Bar, long_quote: Q
     """Equity at the close; the same sum, in the same order, as in the walk of `advance`."""
     rate = bar.borrow if account.balance < 0.0 else bar.idle
     if account.hedged != 0:
-        return account.constant + account.coefficient * bar.index + account.balance * rate
+        return account.constant + account.coefficient * bar.pair_index + account.balance * rate
     value = account.constant + account.balance * rate
     if long.quantity != 0.0:
         value += long.quantity * (long_quote.close + long_quote.accrual)
@@ -393,7 +393,16 @@ def spare_cash(account: Record, rule: Record) -> float:
 
 @routine
 def log_fill(
-    row: Record, account: Record, bar: Bar, slot: int, action: int, quantity: float, reference: float, price: float, fee: float, slippage: float
+    row: Record,
+    account: Record,
+    bar: Bar,
+    slot: int,
+    action: int,
+    quantity: float,
+    reference: float,
+    price: float,
+    fee: float,
+    slippage: float,
 ) -> None:
     """One row a fill."""
     row.bar = bar.number
@@ -568,7 +577,20 @@ def liquidate(
     alongside = price / quote.close
     long_price = price if slot == 0 else alongside * long_quote.close
     short_price = price if slot == 1 else alongside * short_quote.close
-    book(account, rule, long, short, long_terms, short_terms, long_price, short_price, long_quote.accrual, short_quote.accrual, bar.borrow, bar.idle)
+    book(
+        account,
+        rule,
+        long,
+        short,
+        long_terms,
+        short_terms,
+        long_price,
+        short_price,
+        long_quote.accrual,
+        short_quote.accrual,
+        bar.borrow,
+        bar.idle,
+    )
     end_inside(account, leg, leg_terms, quote, bar, slot, price, leg_terms.liquidation_fee, LIQUIDATION, rule, row)
     if slot == 0:
         trade.exit_long = price
@@ -588,11 +610,43 @@ def check_margin(
         return False
     changed = False
     if long_terms.derivative != 0 and long.quantity != 0.0 and breached(long, long_terms, long_quote, spare_cash(account, rule)):
-        liquidate(account, rule, long, short, long_terms, long, short, long_terms, short_terms, bar, long_quote, short_quote, 0, trade, fills[account.fills])
+        liquidate(
+            account,
+            rule,
+            long,
+            short,
+            long_terms,
+            long,
+            short,
+            long_terms,
+            short_terms,
+            bar,
+            long_quote,
+            short_quote,
+            0,
+            trade,
+            fills[account.fills],
+        )
         rebase(account, rule, long, short, bar.borrow, bar.idle)
         changed = True
     if short_terms.derivative != 0 and short.quantity != 0.0 and breached(short, short_terms, short_quote, spare_cash(account, rule)):
-        liquidate(account, rule, short, long, short_terms, long, short, long_terms, short_terms, bar, long_quote, short_quote, 1, trade, fills[account.fills])
+        liquidate(
+            account,
+            rule,
+            short,
+            long,
+            short_terms,
+            long,
+            short,
+            long_terms,
+            short_terms,
+            bar,
+            long_quote,
+            short_quote,
+            1,
+            trade,
+            fills[account.fills],
+        )
         changed = True
     return changed
 
@@ -610,13 +664,40 @@ def settle(
     if long_settles or short_settles:
         long_price = pair.long_settlement if long_settles else long_quote.close
         short_price = pair.short_settlement if short_settles else short_quote.close
-        book(account, rule, long, short, long_terms, short_terms, long_price, short_price, long_quote.accrual, short_quote.accrual, bar.borrow, bar.idle)
+        book(
+            account,
+            rule,
+            long,
+            short,
+            long_terms,
+            short_terms,
+            long_price,
+            short_price,
+            long_quote.accrual,
+            short_quote.accrual,
+            bar.borrow,
+            bar.idle,
+        )
     if long_settles:
-        end_inside(account, long, long_terms, long_quote, bar, 0, pair.long_settlement, long_terms.delivery_fee, EXPIRY, rule, fills[account.fills])
+        end_inside(
+            account, long, long_terms, long_quote, bar, 0, pair.long_settlement, long_terms.delivery_fee, EXPIRY, rule, fills[account.fills]
+        )
         trade.exit_long = trade.settlement_price = pair.long_settlement
         trade.exited = max(trade.exited, pair.long_expiry)
     if short_settles:
-        end_inside(account, short, short_terms, short_quote, bar, 1, pair.short_settlement, short_terms.delivery_fee, EXPIRY, rule, fills[account.fills])
+        end_inside(
+            account,
+            short,
+            short_terms,
+            short_quote,
+            bar,
+            1,
+            pair.short_settlement,
+            short_terms.delivery_fee,
+            EXPIRY,
+            rule,
+            fills[account.fills],
+        )
         trade.exit_short = trade.settlement_price = pair.short_settlement
         trade.exited = max(trade.exited, pair.short_expiry)
     leave(account, long, short, bar, EXPIRY)
@@ -760,7 +841,16 @@ def first_exit(side: SideTapes, account: Record, long: Record, short: Record, pa
 
 @routine
 def first_by_equity(
-    account: Record, rule: Record, exposure: float, index: Floats, rate: Floats, close: Floats, start: int, close_start: int, t: int, end: int
+    account: Record,
+    rule: Record,
+    exposure: float,
+    index: Floats,
+    rate: Floats,
+    close: Floats,
+    start: int,
+    close_start: int,
+    t: int,
+    end: int,
 ) -> int:
     """First bar in [t, end) at which equity reaches its loss level or the size has drifted, else end: bar by bar, from the equity sum."""
     constant, coefficient, balance, loss_level = account.constant, account.coefficient, account.balance, account.loss_level
@@ -808,7 +898,11 @@ def advance(
     long, short, long_terms, short_terms = legs[0], legs[1], terms[0], terms[1]
     t = first
     while t < final:
-        if account.changes + ROWS_A_BAR > ledger.shape[0] or account.fills + ROWS_A_BAR > fills.shape[0] or account.trades + ROWS_A_BAR > trades.shape[0]:
+        if (
+            account.changes + ROWS_A_BAR > ledger.shape[0]
+            or account.fills + ROWS_A_BAR > fills.shape[0]
+            or account.trades + ROWS_A_BAR > trades.shape[0]
+        ):
             return t
         if jump and long.target == long.quantity and short.target == short.quantity:
             if account.phase == FLAT:
@@ -822,14 +916,22 @@ def advance(
             else:
                 pair = pairs[account.pair]
                 end = max(t, min(final, account.horizon))
-                end = first_exit(plus, account, long, short, pair, t, end) if account.side > 0 else first_exit(minus, account, long, short, pair, t, end)
+                end = (
+                    first_exit(plus, account, long, short, pair, t, end)
+                    if account.side > 0
+                    else first_exit(minus, account, long, short, pair, t, end)
+                )
                 if t < end and (account.loss_level > -np.inf or rule.resize_factor < np.inf):
-                    index = plus.index if account.side > 0 else minus.index
+                    index = plus.pair_index if account.side > 0 else minus.pair_index
                     rate = borrow if account.balance < 0.0 else idle
                     if rule.first_slot == 0:
-                        end = first_by_equity(account, rule, abs(long.quantity), index, rate, longs[CLOSE], pair.start, pair.long_start, t, end)
+                        end = first_by_equity(
+                            account, rule, abs(long.quantity), index, rate, longs[CLOSE], pair.start, pair.long_start, t, end
+                        )
                     else:
-                        end = first_by_equity(account, rule, abs(short.quantity), index, rate, shorts[CLOSE], pair.start, pair.short_start, t, end)
+                        end = first_by_equity(
+                            account, rule, abs(short.quantity), index, rate, shorts[CLOSE], pair.start, pair.short_start, t, end
+                        )
                 t = end
             if t >= final:
                 break
@@ -839,7 +941,7 @@ def advance(
             pair = pairs[account.pair]
             side = account.side
             i = pair.start + min(t, pair.last)
-            index = plus.index[i] if side > 0 else minus.index[i]
+            index = plus.pair_index[i] if side > 0 else minus.pair_index[i]
             exit_signal = premium = np.nan  # tapes that no rule asks for are empty
             if rule.exit > -np.inf:
                 exit_signal = plus.exit.values[i] if side > 0 else minus.exit.values[i]
@@ -879,19 +981,29 @@ def advance(
             else:
                 called_off = False
             if account.phase == FLAT and not called_off:
-                account.idle_until = first_at(stamps, account.exit_time + rule.cooldown, t) if rule.cooldown > 0 and account.trades > 0 else t
+                account.idle_until = (
+                    first_at(stamps, account.exit_time + rule.cooldown, t) if rule.cooldown > 0 and account.trades > 0 else t
+                )
         else:
             called_off = False
         if account.phase == FLAT and not called_off and t >= account.idle_until and candidate[t] >= 0:
             number = candidate[t]
             pair = pairs[number]
-            side = 1 if rule.plus != 0 and plus.entry.values[t] >= rule.enter else -1 if rule.minus != 0 and minus.entry.values[t] >= rule.enter else 0
+            side = (
+                1
+                if rule.plus != 0 and plus.entry.values[t] >= rule.enter
+                else -1
+                if rule.minus != 0 and minus.entry.values[t] >= rule.enter
+                else 0
+            )
             if side != 0:
                 value = account.constant + account.balance * (borrow[t + 1] if account.balance < 0.0 else idle[t + 1])
                 close = longs[CLOSE, pair.long_start + t] if rule.first_slot == 0 else shorts[CLOSE, pair.short_start + t]
                 open_position(account, rule, pair, long, short, t, number, side, value, close)
                 if account.phase == OPENING:
-                    account.days_bar = first_at(stamps, pair.expiry - rule.expiry_nanoseconds, t) if rule.expiry_nanoseconds < NEVER else NEVER
+                    account.days_bar = (
+                        first_at(stamps, pair.expiry - rule.expiry_nanoseconds, t) if rule.expiry_nanoseconds < NEVER else NEVER
+                    )
         t += 1
     return final
 
@@ -901,7 +1013,7 @@ def advance(
 
 @kernel
 def add_linear(out: Floats, quantity: float, reference: float, index: Floats) -> None:
-    """out += quantity · (index − reference), element by element."""
+    """Out += quantity · (index − reference), element by element."""
     base = quantity * reference
     for t in range(out.shape[0]):
         out[t] += quantity * index[t] - base
@@ -909,7 +1021,7 @@ def add_linear(out: Floats, quantity: float, reference: float, index: Floats) ->
 
 @kernel
 def add_leg(out: Floats, quantity: float, tape: Floats, start: int) -> None:
-    """out += quantity · leg index, from a position of its tape on."""
+    """Out += quantity · leg index, from a position of its tape on."""
     add_linear(out, quantity, 0.0, tape[CLOSE][start : start + out.shape[0]])
     add_linear(out, quantity, 0.0, tape[ACCRUAL_LONG if quantity > 0.0 else ACCRUAL_SHORT][start : start + out.shape[0]])
 
@@ -936,7 +1048,7 @@ def fill_equity(out: Floats, ledger: npt.NDArray[np.void], rows: int, tapes: Tap
         pair = tapes.pairs[row.pair]
         constant, balance, coefficient = row.constant, row.balance, row.coefficient
         if row.hedged != 0:
-            whole = tapes.plus.index if row.side > 0 else tapes.minus.index
+            whole = tapes.plus.pair_index if row.side > 0 else tapes.minus.pair_index
             index = whole[pair.start + begin : pair.start + end]
             for t in range(target.shape[0]):
                 target[t] = constant + coefficient * index[t] + balance * rate[t]
@@ -950,7 +1062,16 @@ def fill_equity(out: Floats, ledger: npt.NDArray[np.void], rows: int, tapes: Tap
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fill_sources(out: Floats, ledger: npt.NDArray[np.void], booked: Floats, rows: int, tapes: Tapes, derivative: npt.NDArray[np.bool_], legs: int, capital: float) -> None:
+def fill_sources(
+    out: Floats,
+    ledger: npt.NDArray[np.void],
+    booked: Floats,
+    rows: int,
+    tapes: Tapes,
+    derivative: npt.NDArray[np.bool_],
+    legs: int,
+    capital: float,
+) -> None:
     """Cumulated cash of every source at every close: out[source, bar], sources in the order of SOURCES.
 
     booked: [row, source], the source fields of the ledger. derivative: per slot, whether its accrual is funding.

@@ -47,7 +47,9 @@ def position_table(market: Market, rule: Rule, pairs: Integers, ledger: Records)
     held = (quantity["long"] != 0.0) | (quantity["short"] != 0.0)
     names = np.array([*(contract_name(rule, pair) for pair in pairs), ""], dtype=object)
     pair = np.where(held, np.concatenate([ledger["pair"], [-1]])[place], -1)
-    return pd.DataFrame({"long_quantity": quantity["long"], "short_quantity": quantity["short"], "contract": names[pair]}, index=market.clock)
+    return pd.DataFrame(
+        {"long_quantity": quantity["long"], "short_quantity": quantity["short"], "contract": names[pair]}, index=market.clock
+    )
 
 
 def slot_contract(leg: Leg, column: int) -> str:
@@ -78,7 +80,10 @@ def fill_times(market: Market, pairs: Records, fills: Records) -> Integers:
 def fill_table(market: Market, rule: Rule, pairs: Integers, records: Records, fills: Records) -> pd.DataFrame:
     """One row a fill: time, trade, slot, instrument, action, quantity (signed), reference, price, fee and slippage (cash, positive)."""
     legs = rule.legs
-    names = [slot_contract(leg, pairs[p][slot]) if (leg := legs[slot]) is not None else "" for p, slot in zip(fills["pair"], fills["slot"], strict=True)]
+    names = [
+        slot_contract(leg, pairs[p][slot]) if (leg := legs[slot]) is not None else ""
+        for p, slot in zip(fills["pair"], fills["slot"], strict=True)
+    ]
     return pd.DataFrame(
         {
             "time": instants(fill_times(market, records, fills)),
@@ -100,7 +105,7 @@ def trade_table(rule: Rule, pairs: Integers, trades: Records, open_trade: bool, 
         rows["pnl"][-1] = final_equity - rows["entry_equity"][-1]
     exited = pd.Series(instants(rows["exited"]))
     if open_trade:
-        exited.iloc[-1] = pd.NaT
+        exited = exited.where(exited.index < len(rows) - 1)
     two = len([leg for leg in rule.legs if leg is not None]) == 2
     table = pd.DataFrame(
         {
@@ -119,5 +124,5 @@ def trade_table(rule: Rule, pairs: Integers, trades: Records, open_trade: bool, 
     )
     if open_trade:
         table.loc[table.index[-1], "exit_premium"] = np.nan
-    table["attribution"] = [{source: float(row[source]) for source in k.SOURCES} for row in rows]
-    return table
+    attribution = [{source: float(row[source]) for source in k.SOURCES} for row in rows]
+    return table.assign(attribution=pd.Series(attribution, index=table.index, dtype=object))

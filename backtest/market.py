@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from backtest.data.store import Dataset, open_dataset
-from backtest.data.validate import bar_errors, delivery_errors, in_dataset, refuse
+from backtest.data.validate import bar_errors, bar_step, delivery_errors, in_dataset, missing_funding, refuse
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument, Kind
 from backtest.rule import Duration, Leg, duration
@@ -27,7 +27,16 @@ Floats = npt.NDArray[np.float64]
 Built = TypeVar("Built")
 DAY = 86_400 * 10**9
 YEAR = 365 * DAY
-RESAMPLED = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum", "taker_buy_volume": "sum", "mark_high": "max", "mark_low": "min"}
+RESAMPLED = {
+    "open": "first",
+    "high": "max",
+    "low": "min",
+    "close": "last",
+    "volume": "sum",
+    "taker_buy_volume": "sum",
+    "mark_high": "max",
+    "mark_low": "min",
+}
 FEWEST_WINDOW_BARS = 10
 
 
@@ -86,7 +95,13 @@ class Market:
     """
 
     def __init__(
-        self, frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument], dataset: Dataset, step: int, staleness: int, info: DatasetInfo
+        self,
+        frames: dict[str, pd.DataFrame],
+        instruments: dict[str, Instrument],
+        dataset: Dataset,
+        step: int,
+        staleness: int,
+        info: DatasetInfo,
     ) -> None:
         times = np.unique(np.concatenate([nanoseconds(pd.DatetimeIndex(frame.index)) for frame in frames.values()]))
         self.stamps: npt.NDArray[np.int64] = times
@@ -119,7 +134,11 @@ class Market:
     def _only(self, kind: Kind, base: str | None) -> Leg:
         found = [item.id for item in self.instruments.values() if item.kind is kind and base in (None, item.base)]
         if len(found) != 1:
-            many = f'several: {", ".join(found)}; choose one with market.leg("{found[0]}")' if found else f"none; the market has {', '.join(self.instruments)}"
+            many = (
+                f'several: {", ".join(found)}; choose one with market.leg("{found[0]}")'
+                if found
+                else f"none; the market has {', '.join(self.instruments)}"
+            )
             raise DataError(f"the rule needs one {kind} and the dataset {self.info.name} has {many}")
         return Leg(kind=kind, contracts=(found[0],))
 
@@ -136,7 +155,9 @@ class Market:
     def leg(self, instrument: str) -> Leg:
         """One instrument as a leg; DataError with the nearest name if the market lacks it."""
         if instrument not in self.instruments:
-            raise DataError(f'unknown instrument "{instrument}" in dataset {self.info.name}; {did_you_mean(instrument, list(self.instruments))}')
+            raise DataError(
+                f'unknown instrument "{instrument}" in dataset {self.info.name}; {did_you_mean(instrument, list(self.instruments))}'
+            )
         return Leg(kind=self.instruments[instrument].kind, contracts=(instrument,))
 
     def future_chain(self, min_days: float = 0.0, *, base: str | None = None) -> Leg:
@@ -145,9 +166,13 @@ class Market:
             raise ParameterError(f"min_days must be at least 0: min_days={min_days}")
         found = [item for item in self.instruments.values() if item.kind is Kind.FUTURE and base in (None, item.base)]
         if not found:
-            raise DataError(f"the rule needs dated futures and the dataset {self.info.name} has none; the market has {', '.join(self.instruments)}")
+            raise DataError(
+                f"the rule needs dated futures and the dataset {self.info.name} has none; the market has {', '.join(self.instruments)}"
+            )
         if len({item.base for item in found}) > 1:
-            raise DataError(f"dated futures of several assets in {self.info.name}: {', '.join(sorted({item.base for item in found}))}; choose base=…")
+            raise DataError(
+                f"dated futures of several assets in {self.info.name}: {', '.join(sorted({item.base for item in found}))}; choose base=…"
+            )
         found.sort(key=lambda item: (item.expires_at or pd.Timestamp.max.tz_localize("UTC"), item.id))
         return Leg(kind=Kind.FUTURE, contracts=tuple(item.id for item in found), min_days=float(min_days), chain=True)
 
@@ -166,7 +191,8 @@ class Market:
 
     def _places(self, instrument: str) -> npt.NDArray[np.int64]:
         return self.memo(
-            ("places", instrument), lambda: np.searchsorted(self.stamps, nanoseconds(pd.DatetimeIndex(self._frames[instrument].index))).astype(np.int64)
+            ("places", instrument),
+            lambda: np.searchsorted(self.stamps, nanoseconds(pd.DatetimeIndex(self._frames[instrument].index))).astype(np.int64),
         )
 
     def first_bar(self, instrument: str) -> int:
@@ -203,7 +229,9 @@ class Market:
 
     def _series(self, name: str, before: bool) -> Floats:
         if name not in self.series_names:
-            raise DataError(f'no series "{name}" in dataset {self.info.name}; {did_you_mean(name, self.series_names) if self.series_names else "it has none"}')
+            raise DataError(
+                f'no series "{name}" in dataset {self.info.name}; {did_you_mean(name, self.series_names) if self.series_names else "it has none"}'
+            )
         table = self._dataset.series(name)
         known = nanoseconds(pd.DatetimeIndex(table["known_at"]))
         order = np.lexsort((nanoseconds(pd.DatetimeIndex(table["ts"])), known))
@@ -233,19 +261,13 @@ class Market:
         return self.memo(("missing", instrument), lambda: self._missing_funding(instrument))
 
     def _missing_funding(self, instrument: str) -> npt.NDArray[np.int64]:
-        events = self.funding(instrument)
-        places = self._places(instrument)
+        table, places = self._dataset.funding(instrument), self._places(instrument)
         first, last = int(self.stamps[places[0]]) - self.step, int(self.stamps[places[-1]])
-        hour = DAY // 24
-        if len(events.times) == 0:
-            interval = rules_of(self.instruments[instrument], pd.Timestamp(first, tz="UTC")).funding_interval.value
-            return np.arange(first // interval * interval + interval, last + 1, interval)
-        steps = (events.hours * hour).astype(np.int64)
-        missing = [np.arange(events.times[0] - steps[0], first, -steps[0])[::-1]]
-        for k in np.flatnonzero(np.diff(events.times) > steps[1:]):
-            missing.append(np.arange(events.times[k + 1] - steps[k + 1], events.times[k], -steps[k + 1])[::-1])
-        missing.append(np.arange(events.times[-1] + steps[-1], last + 1, steps[-1]))
-        return np.concatenate(missing).astype(np.int64)
+        begin, end = pd.Timestamp(max(first, self.start), tz="UTC"), pd.Timestamp(last, tz="UTC")
+        if len(table):
+            return nanoseconds(missing_funding(table[table.index <= end], begin, end))
+        interval = rules_of(self.instruments[instrument], begin).funding_interval.value
+        return np.arange(begin.value // interval * interval + interval, last + 1, interval)
 
     def settlement(self, instrument: str) -> tuple[float, str]:
         """The settlement price of a dated contract and where it comes from.
@@ -265,7 +287,9 @@ class Market:
             return float(given["price"].iloc[-1]), "the dataset's settlements"
         expiry = contract.expires_at
         window = rules_of(contract, expiry).settlement_window
-        spot = next((i.id for i in self.instruments.values() if i.kind is Kind.SPOT and (i.base, i.quote) == (contract.base, contract.quote)), None)
+        spot = next(
+            (i.id for i in self.instruments.values() if i.kind is Kind.SPOT and (i.base, i.quote) == (contract.base, contract.quote)), None
+        )
         for source, column, label in ((instrument, "index", "index"), (spot, "close", "spot")):
             frame = self._dataset.bars(source, expiry - window, expiry) if source is not None else pd.DataFrame()
             values = frame[column].dropna() if column in frame else pd.Series(dtype=float)
@@ -273,7 +297,9 @@ class Market:
                 return float(values.mean()), f"mean of the {label} over the last {window.total_seconds() / 60:.0f} minutes"
         closes = self._dataset.bars(instrument, None, expiry)["close"]
         if len(closes) == 0:
-            raise DataError(f"{instrument}: no settlement price: no bar before its expiry {utc(expiry.value)}; import its settlement or its bars")
+            raise DataError(
+                f"{instrument}: no settlement price: no bar before its expiry {utc(expiry.value)}; import its settlement or its bars"
+            )
         return float(closes.iloc[-1]), "the contract's last close before expiry"
 
 
@@ -284,12 +310,11 @@ def resample(frame: pd.DataFrame, freq: str) -> pd.DataFrame:
 
 
 def usual_step(frames: dict[str, pd.DataFrame]) -> int:
-    """The most frequent distance of neighbouring bars over all instruments, in ns."""
-    steps = np.concatenate([np.diff(nanoseconds(pd.DatetimeIndex(frame.index))) for frame in frames.values()])
-    if len(steps) == 0:
+    """The shortest of the instruments' usual distances between bars, in ns."""
+    steps = [step.value for frame in frames.values() if (step := bar_step(pd.DatetimeIndex(frame.index))) is not None]
+    if not steps:
         raise DataError("a market needs at least two bars of an instrument; load a longer period")
-    values, counts = np.unique(steps, return_counts=True)
-    return int(values[np.argmax(counts)])
+    return min(steps)
 
 
 def note_gaps(market: Market, max_gap: int) -> None:
@@ -344,7 +369,9 @@ def load_market(
             frames[name] = frame
     if not frames:
         covered = dataset.info.get("coverage", "")
-        raise DataError(f"{path}: no bars between {first or 'the beginning'} and {last or 'the end'}; choose another period {covered}".rstrip())
+        raise DataError(
+            f"{path}: no bars between {first or 'the beginning'} and {last or 'the end'}; choose another period {covered}".rstrip()
+        )
     step = usual_step(frames)
     info = DatasetInfo(dataset.name, dataset.hash, dataset.simulated, str(path))
     market = Market(frames, {name: dataset.instruments[name] for name in frames}, dataset, step, tolerance, info)

@@ -60,7 +60,7 @@ def return_statistics(equity: pd.Series, start: pd.Timestamp, capital: float) ->
 def trade_statistics(trades: pd.DataFrame) -> dict[str, float]:
     """Count of trades (an open one included); share of winners and mean holding days of the closed ones, NaN without any."""
     closed = trades[trades["exited_at"].notna()]
-    held = (closed["exited_at"] - closed["entered_at"]) / pd.Timedelta(days=1)
+    held = (closed["exited_at"] - closed["entered_at"]).dt.total_seconds() / 86_400
     return {
         "trades": len(trades),
         "win_rate": float((closed["pnl"] > 0.0).mean()) if len(closed) else math.nan,

@@ -1,8 +1,8 @@
 """What a run gives back: equity, positions, fills, trades, the sources of PnL at every bar, statistics, a table, a report.
 
-    result = bt.run(strategy, market)
-    result.equity, result.attribution, result.trades, result.metrics
-    result.report("reports/carry.html"); result.to_json("carry.json")
+result = bt.run(strategy, market)
+result.equity, result.attribution, result.trades, result.metrics
+result.report("reports/carry.html"); result.to_json("carry.json")
 """
 
 from dataclasses import dataclass, fields, is_dataclass
@@ -89,14 +89,18 @@ class Result:
     @cached_property
     def fills(self) -> pd.DataFrame:
         """One row a fill, settlement or liquidation."""
-        return ledger.fill_table(self._prepared.market, self._prepared.rule, self._prepared.pairs, self._prepared.tapes.pairs, self._log.fills)
+        return ledger.fill_table(
+            self._prepared.market, self._prepared.rule, self._prepared.pairs, self._prepared.tapes.pairs, self._log.fills
+        )
 
     @cached_property
     def trades(self) -> pd.DataFrame:
         """One row a trade, with its reason, PnL and attribution."""
         final = self.attribution.iloc[-1].to_numpy()
         open_trade = bool(self._log.account["started"])
-        return ledger.trade_table(self._prepared.rule, self._prepared.pairs, self._log.trades, open_trade, float(self.equity.iloc[-1]), final)
+        return ledger.trade_table(
+            self._prepared.rule, self._prepared.pairs, self._log.trades, open_trade, float(self.equity.iloc[-1]), final
+        )
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -161,4 +165,3 @@ class Result:
         from backtest.report.json import write_json
 
         write_json(self, path)
-

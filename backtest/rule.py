@@ -97,7 +97,9 @@ class Rule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sides", choice("sides", self.sides, Sides))
         if self.long is None and self.short is None:
-            raise ParameterError("a rule needs a leg: long=None, short=None; give long=market.spot, short=market.future_chain(), or one of them")
+            raise ParameterError(
+                "a rule needs a leg: long=None, short=None; give long=market.spot, short=market.future_chain(), or one of them"
+            )
         if self.enter is not None and self.signal is None:
             raise ParameterError(f"enter needs a signal: enter={self.enter:g}, signal=None; give signal=…, or enter=None to enter at once")
         if self.exit is not None and self.signal is None and self.exit_signal is None:

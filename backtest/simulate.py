@@ -1,11 +1,11 @@
 """From a rule to a finished run: check it, let the step decide, keep what the kernel wrote.
 
-    result = bt.run(CashAndCarry(), bt.load_market("data/sample"), capital=100_000)
-    print(result)
-    result.report("reports/carry.html")
+result = bt.run(CashAndCarry(), bt.load_market("data/sample"), capital=100_000)
+print(result)
+result.report("reports/carry.html")
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,22 @@ import pandas as pd
 from backtest import kernels as k
 from backtest.curve import pairs
 from backtest.errors import DataError, ParameterError, did_you_mean
-from backtest.instruments import Instrument, Kind, Settle
-from backtest.market import DAY, Market, utc
+from backtest.instruments import Kind, Settle
+from backtest.market import DAY, Floats, Market, utc
 from backtest.result import Log, Prepared, Result
 from backtest.rule import Execution, Leg, Margin, MissingFunding, Rule, Sides, duration, number
 from backtest.signals import HALF_SPREAD
 from backtest.strategy import Strategy
-from backtest.tapes import Floats, PairLayout, Records, candidates, no_side, pair_records, side_tapes, slot_tape, table_of
+from backtest.tapes import PairLayout, candidates, no_side_tapes, pair_records, side_tapes, slot_tape
 from backtest.venues import Tier, VenueRules, rules_of
 
 STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold
 FIRST_ROOM = 1024  # rows of the logs at first; they grow when the kernel asks
 
 
-def run(strategy: Strategy | Rule, market: Market, *, capital: float = 100_000.0, execution: Execution | None = None, **changes: Any) -> Result:
+def run(
+    strategy: Strategy | Rule, market: Market, *, capital: float = 100_000.0, execution: Execution | None = None, **changes: Any
+) -> Result:
     """Run one strategy over the whole market.
 
     capital: cash at the market's start, in the quote currency. execution: costs and margin. changes: fields of the rule to set otherwise than the strategy
@@ -53,15 +55,19 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
     notes: list[str] = []
     contracts = pairs(market, rule.long, rule.short)
     if len(contracts) == 0:
-        raise DataError(f"the two legs never offer a contract at the same time: {rule.long}; {rule.short}; lower min_days or import a longer period")
+        raise DataError(
+            f"the two legs never offer a contract at the same time: {rule.long}; {rule.short}; lower min_days or import a longer period"
+        )
     slots = (slot_tape(market, rule.long, rule.stake, execution.funding), slot_tape(market, rule.short, rule.stake, execution.funding))
     records, firsts = pair_records(market, rule, contracts, slots)
     layout = PairLayout(contracts, records, firsts, slots, candidates(market, rule, contracts))
     plus, minus = (
-        side_tapes(market, rule, layout, sign) if rule.sides in (wanted, Sides.BOTH) else k.SideTapes(*[no_side()] * 5, np.empty(0))
+        side_tapes(market, rule, layout, sign) if rule.sides in (wanted, Sides.BOTH) else no_side_tapes()
         for sign, wanted in ((1, Sides.PLUS), (-1, Sides.MINUS))
     )
-    rates = np.array([rate_index(market, execution.borrow_rate, "borrow_usd", notes), rate_index(market, execution.idle_rate, "risk_free", notes)])
+    rates = np.array(
+        [rate_index(market, execution.borrow_rate, "borrow_usd", notes), rate_index(market, execution.idle_rate, "risk_free", notes)]
+    )
     tapes = k.Tapes(plus, minus, market.stamps.copy(), layout.candidate, records.view(np.recarray), slots[0].rows, slots[1].rows, rates)
     terms = np.zeros(2, k.TERMS)
     for number_of_slot, leg in enumerate(rule.legs):
@@ -72,13 +78,15 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
 
 
 def check_thresholds(market: Market, rule: Rule) -> None:
-    """enter must be above exit, except for a signal that is only ever 0 or 1."""
+    """Enter must be above exit, except for a signal that is only ever 0 or 1."""
     if rule.enter is None or rule.exit is None or rule.enter > rule.exit:
         return
     for part in rule.signal if isinstance(rule.signal, tuple) else (rule.signal,):
         values = np.asarray(part, dtype=np.float64)
         if not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
-            raise ParameterError(f"exit must be below enter: exit={rule.exit:g}, enter={rule.enter:g}; only a signal of 0 and 1 may use one threshold for both")
+            raise ParameterError(
+                f"exit must be below enter: exit={rule.exit:g}, enter={rule.enter:g}; only a signal of 0 and 1 may use one threshold for both"
+            )
 
 
 def check_legs(market: Market, rule: Rule) -> None:
@@ -94,7 +102,9 @@ def check_legs(market: Market, rule: Rule) -> None:
             for name in leg.contracts:
                 traded |= ~np.isnan(market.close(name))
         if not (held[0] & held[1]).any():
-            raise DataError(f"{rule.long} and {rule.short} have no bar in common{spans(market, rule)}; import a period that both cover, or allow older closes with staleness=…")
+            raise DataError(
+                f"{rule.long} and {rule.short} have no bar in common{spans(market, rule)}; import a period that both cover, or allow older closes with staleness=…"
+            )
     if rule.stake:
         check_staking(market, rule)
 
@@ -117,9 +127,13 @@ def check_staking(market: Market, rule: Rule) -> None:
     base = market.instruments[spot.contracts[0]].base
     begin = STAKING_WITHDRAWALS.get(base)
     if begin is not None and market.start < begin.value:
-        raise ParameterError(f"stake=True is refused before {begin:%Y-%m-%d}, when staked {base} could not be withdrawn: the run starts {utc(market.start)}; start later (--start)")
+        raise ParameterError(
+            f"stake=True is refused before {begin:%Y-%m-%d}, when staked {base} could not be withdrawn: the run starts {utc(market.start)}; start later (--start)"
+        )
     if "staking_yield" not in market.series_names:
-        raise DataError(f'stake=True needs the series "staking_yield", which dataset {market.info.name} lacks; import it, or leave stake out')
+        raise DataError(
+            f'stake=True needs the series "staking_yield", which dataset {market.info.name} lacks; import it, or leave stake out'
+        )
 
 
 def rate_index(market: Market, given: float | None, series: str, notes: list[str]) -> Floats:
@@ -150,7 +164,7 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
         if not np.isnan(price):
             settled[source] = settled.get(source, 0) + 1
     notes += [f"Settlement price of {count} contracts: {source}." for source, count in settled.items()]
-    missing = sum(int((market.missing_funding(item.id) > market.start).sum()) for item in instruments if item.kind is Kind.PERPETUAL)
+    missing = sum(len(market.missing_funding(item.id)) for item in instruments if item.kind is Kind.PERPETUAL)
     if missing and execution.funding is MissingFunding.FILL:
         notes.append(f"{missing} missing funding events were filled with the mean of their neighbours.")
     if execution.half_spread is None and not any("bid" in market._frames[item.id] for item in instruments):
@@ -158,11 +172,16 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
     return notes
 
 
-def terms_of(market: Market, rule: Rule, execution: Execution, leg: Leg, rows: Floats) -> Records:
+def terms_of(market: Market, rule: Rule, execution: Execution, leg: Leg, rows: Floats) -> Any:
     """TERMS of a slot: the execution's settings, else the venue's rules at the run's start."""
     instrument = market.instruments[leg.contracts[0]]
     terms = np.zeros(1, k.TERMS)
-    asked = (execution.spot_fee if leg.kind is Kind.SPOT else execution.derivative_fee, execution.delivery_fee, execution.liquidation_fee, execution.maintenance)
+    asked = (
+        execution.spot_fee if leg.kind is Kind.SPOT else execution.derivative_fee,
+        execution.delivery_fee,
+        execution.liquidation_fee,
+        execution.maintenance,
+    )
     venue_rules: VenueRules | None = None
     if any(value is None for value in (asked if instrument.derivative else asked[:1])):
         venue_rules = rules_of(instrument, market.clock[0])
@@ -209,13 +228,14 @@ def simulate(prepared: Prepared, capital: float, *, jump: bool = True) -> Log:
     account["exit_level"] = account["premium_level"] = np.inf
     account["horizon"] = account["time_bar"] = account["days_bar"] = k.NEVER
     legs["stress_level"] = np.inf
-    logs = [np.zeros(FIRST_ROOM, dtype).view(np.recarray) for dtype in (k.LEDGER, k.FILL, k.TRADE)]
+    ledger, fills, trades = (np.zeros(FIRST_ROOM, dtype).view(np.recarray) for dtype in (k.LEDGER, k.FILL, k.TRADE))
     n, t = len(prepared.market), 0
     while True:
-        t = k.advance(account[0], legs, prepared.rule_record, prepared.terms, prepared.tapes, prepared.market.start, *logs, t, n, jump)
+        t = k.advance(
+            account[0], legs, prepared.rule_record, prepared.terms, prepared.tapes, prepared.market.start, ledger, fills, trades, t, n, jump
+        )
         if t >= n:
             break
-        logs = [np.concatenate([log, np.zeros(len(log), log.dtype)]).view(np.recarray) for log in logs]
+        ledger, fills, trades = (np.concatenate([log, np.zeros(len(log), log.dtype)]).view(np.recarray) for log in (ledger, fills, trades))
     end = account[0]
-    open_trade = int(end["started"])
-    return Log(end, logs[0][: end["changes"]], logs[1][: end["fills"]], logs[2][: end["trades"] + open_trade])
+    return Log(end, ledger[: end["changes"]], fills[: end["fills"]], trades[: end["trades"] + end["started"]])

@@ -1,14 +1,14 @@
 """Strategies: a frozen dataclass of parameters with one method, and the command line that comes with it.
 
-    @dataclass(frozen=True, kw_only=True)
-    class AlwaysOn(bt.Strategy):
-        \"\"\"Hold spot against the perpetual, whatever it pays.\"\"\"
+@dataclass(frozen=True, kw_only=True)
+class AlwaysOn(bt.Strategy):
+    \"\"\"Hold spot against the perpetual, whatever it pays.\"\"\"
 
-        def rule(self, market: bt.Market) -> bt.Rule:
-            return bt.Rule(long=market.spot, short=market.perpetual)
+    def rule(self, market: bt.Market) -> bt.Rule:
+        return bt.Rule(long=market.spot, short=market.perpetual)
 
-    if __name__ == "__main__":
-        bt.main(AlwaysOn)
+if __name__ == "__main__":
+    bt.main(AlwaysOn)
 """
 
 import argparse
@@ -38,7 +38,9 @@ class Strategy:
         known = [item.name for item in fields(cls)] if hasattr(cls, "__dataclass_fields__") else []
         for name in parameters:
             if name not in known:
-                raise ParameterError(f'unknown parameter "{name}" of {cls.__name__}; {did_you_mean(name, known) if known else "it has none"}')
+                raise ParameterError(
+                    f'unknown parameter "{name}" of {cls.__name__}; {did_you_mean(name, known) if known else "it has none"}'
+                )
         return super().__new__(cls)
 
     def rule(self, market: Market) -> Rule:
@@ -50,6 +52,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence with a hint, and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise ParameterError instead of leaving the program."""
         raise ParameterError(f"{message}; see {self.prog} --help")
 
     def parse_strictly(self, arguments: Sequence[str]) -> argparse.Namespace:
@@ -57,7 +60,9 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_args(arguments)
         for word in unknown:
             if word.startswith("--"):
-                raise ParameterError(f"unknown parameter {word.split('=')[0]}; {did_you_mean(word.split('=')[0], list(self._option_string_actions))}")
+                raise ParameterError(
+                    f"unknown parameter {word.split('=')[0]}; {did_you_mean(word.split('=')[0], list(self._option_string_actions))}"
+                )
             raise ParameterError(f'unexpected argument "{word}"; a parameter takes one value, see {self.prog} --help')
         return found
 
@@ -95,7 +100,11 @@ def add_fields(parser: argparse.ArgumentParser, title: str, owner: type, taken: 
         if "help" in item.metadata and item.name not in taken:
             taken.add(item.name)
             group.add_argument(
-                f"--{item.name.replace('_', '-')}", dest=item.name, default=argparse.SUPPRESS, metavar="V", help=help_text(item, kinds_of(hints[item.name]))
+                f"--{item.name.replace('_', '-')}",
+                dest=item.name,
+                default=argparse.SUPPRESS,
+                metavar="V",
+                help=help_text(item, kinds_of(hints[item.name])),
             )
 
 
@@ -110,7 +119,9 @@ def values_of(found: argparse.Namespace, owner: type) -> dict[str, Any]:
     """The given flags that are fields of `owner`, parsed by the fields' types."""
     hints = typing.get_type_hints(owner)
     return {
-        item.name: parse_value(getattr(found, item.name), kinds_of(hints[item.name]), item.name) for item in fields(owner) if hasattr(found, item.name)
+        item.name: parse_value(getattr(found, item.name), kinds_of(hints[item.name]), item.name)
+        for item in fields(owner)
+        if hasattr(found, item.name)
     }
 
 
@@ -119,11 +130,18 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
     parser = Parser(prog=program, description=strategy.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     general = parser.add_argument_group("run")
     general.add_argument("--data", default=None, metavar="DIR", help=f"dataset (default: {SAMPLE}, simulated, made if it is not there)")
-    general.add_argument("--start", metavar="D", help="run from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: the data's beginning)")
+    general.add_argument(
+        "--start", metavar="D", help="run from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: the data's beginning)"
+    )
     general.add_argument("--end", metavar="D", help="run up to this time, included (default: the data's end)")
     general.add_argument("--freq", metavar="F", help="resample to coarser bars, as 1D or 4h")
     general.add_argument("--staleness", default="0s", metavar="T", help="how old a close may be and still meet another (default: 0s)")
-    general.add_argument("--max-gap", default=None, metavar="T", help="longest hole in the bars that is only noted (default: 1 day, or 4 bars if that is longer)")
+    general.add_argument(
+        "--max-gap",
+        default=None,
+        metavar="T",
+        help="longest hole in the bars that is only noted (default: 1 day, or 4 bars if that is longer)",
+    )
     general.add_argument("--capital", default="100000", metavar="X", help="cash at the start, in the quote currency (default: 100000)")
     general.add_argument("--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html)")
     general.add_argument("--json", metavar="FILE", help="write the run as JSON too")
@@ -139,7 +157,9 @@ def sample_market(found: argparse.Namespace) -> Market:
     path = found.data or SAMPLE
     if not Path(path, "dataset.json").exists():
         if found.data is not None:
-            raise DataError(f"{path}: no dataset there (dataset.json is missing); make one with: carry data import … --into {shlex.quote(path)}")
+            raise DataError(
+                f"{path}: no dataset there (dataset.json is missing); make one with: carry data import … --into {shlex.quote(path)}"
+            )
         from backtest.data.sample import build_sample
 
         print(f"No dataset given: making the simulated sample in {path} …", file=sys.stderr)

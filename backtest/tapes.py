@@ -55,6 +55,11 @@ def no_side() -> k.Side:
     return k.Side(np.empty(0), np.empty(0), np.empty(0))
 
 
+def no_side_tapes() -> k.SideTapes:
+    """A side that the rule may not take."""
+    return k.SideTapes(no_side(), no_side(), no_side(), no_side(), no_side(), np.empty(0))
+
+
 def funding_accrual(market: Market, instrument: str, policy: MissingFunding) -> Floats:
     """Cumulated −rate·price that one long unit has earned by the end of each bar. [bar]
 
@@ -62,7 +67,6 @@ def funding_accrual(market: Market, instrument: str, policy: MissingFunding) -> 
     """
     events, missing = market.funding(instrument), market.missing_funding(instrument)
     times, rates, marks = events.times, events.rates, events.marks
-    missing = missing[missing > market.start]
     if len(missing) and policy is MissingFunding.FILL and len(times) and missing[-1] < times[-1] and missing[0] > times[0]:
         times = np.concatenate([times, missing])
         rates = np.concatenate([rates, (rates[(after := np.searchsorted(events.times, missing))] + rates[after - 1]) / 2.0])
@@ -258,5 +262,10 @@ def side_tapes(market: Market, rule: Rule, layout: PairLayout, sign: int) -> k.S
         exits = side_of(layout.spread(-sign * table_of(market, both_sides(rule.exit_signal, rule.signal)[which], count, "exit_signal")))
     widening = no_side() if rule.stop is None else side_of(sign * layout.spread(premium_rows(market, rule, layout.contracts)))
     return k.SideTapes(
-        side_of(entry), exits, widening, stress(rule.long, layout.slots[0], sign > 0), stress(rule.short, layout.slots[1], sign < 0), pair_index(rule, layout, sign)
+        side_of(entry),
+        exits,
+        widening,
+        stress(rule.long, layout.slots[0], sign > 0),
+        stress(rule.short, layout.slots[1], sign < 0),
+        pair_index(rule, layout, sign),
     )

@@ -20,6 +20,7 @@ class CashAndCarry(bt.Strategy):
     max_hold: str | None = bt.param("120D", "close after this long, converged or not; none has no limit")
 
     def rule(self, market: bt.Market) -> bt.Rule:
+        """Spot against the chain of dated futures."""
         future = market.future_chain(min_days=self.min_days)
         return bt.Rule(
             long=market.spot,

@@ -19,6 +19,7 @@ class FundingCarry(bt.Strategy):
     window: str = bt.param("7D", "trailing window of the funding rate")
 
     def rule(self, market: bt.Market) -> bt.Rule:
+        """Spot against the perpetual."""
         return bt.Rule(
             long=market.spot,
             short=market.perpetual,

@@ -1,7 +1,7 @@
 """From a case of the judge to a run of the package: the same market as tables, the same rule, so that both can be compared.
 
-    market, rule, capital = generators.case(7)
-    result = run_package(market, rule, capital)
+market, rule, capital = generators.case(7)
+result = run_package(market, rule, capital)
 """
 
 from dataclasses import replace
@@ -30,7 +30,9 @@ def times(values: Any) -> pd.DatetimeIndex:
 class CaseData:
     """What a market asks of a dataset, from memory."""
 
-    def __init__(self, frames: dict[str, pd.DataFrame], funding: dict[str, pd.DataFrame], settlements: dict[str, float], series: dict[str, Any]) -> None:
+    def __init__(
+        self, frames: dict[str, pd.DataFrame], funding: dict[str, pd.DataFrame], settlements: dict[str, float], series: dict[str, Any]
+    ) -> None:
         self._frames, self._funding, self._settlements, self._series = frames, funding, settlements, series
 
     @property
@@ -57,7 +59,10 @@ def quoted_where_traded(slot: NaiveSlot | None) -> NaiveSlot | None:
         return None
     changed = []
     for item in slot.instruments:
-        bid, ask = ([value if not isnan(open_) else float("nan") for value, open_ in zip(side, item.open, strict=True)] for side in (item.bid, item.ask))
+        bid, ask = (
+            [value if not isnan(open_) else float("nan") for value, open_ in zip(side, item.open, strict=True)]
+            for side in (item.bid, item.ask)
+        )
         changed.append(replace(item, bid=bid, ask=ask))
     return replace(slot, instruments=changed)
 
@@ -69,7 +74,9 @@ def comparable(rule: NaiveRule) -> NaiveRule:
 
 def frame(item: NaiveInstrument, stamps: list[int]) -> pd.DataFrame:
     here = [bar for bar, open_ in enumerate(item.open) if not isnan(open_)]
-    columns = {name: [getattr(item, name)[bar] for bar in here] for name in ("open", "close", "mark_high", "mark_low", "bid", "ask", "mark")}
+    columns = {
+        name: [getattr(item, name)[bar] for bar in here] for name in ("open", "close", "mark_high", "mark_low", "bid", "ask", "mark")
+    }
     columns["high"], columns["low"] = columns["mark_high"], columns["mark_low"]
     return pd.DataFrame(columns, index=times([stamps[bar] for bar in here]), dtype=float)
 
@@ -111,14 +118,21 @@ def build_market(market: NaiveMarket, rule: NaiveRule) -> tuple[Market, list[Leg
             )  # fmt: skip
             events = list(item.funding)
             funding[name] = pd.DataFrame(
-                {"rate": [e[1] for e in events], "interval_hours": 1e-9, "mark_price": [e[2] for e in events]}, index=times([e[0] for e in events]), dtype=float
+                {"rate": [e[1] for e in events], "interval_hours": 1e-9, "mark_price": [e[2] for e in events]},
+                index=times([e[0] for e in events]),
+                dtype=float,
             )
             if not isnan(item.settlement):
                 settlements[name] = item.settlement
         legs.append(Leg(kind=Kind(slot.instruments[0].kind), contracts=tuple(names), min_days=slot.min_days, chain=slot.is_chain))
     series = {
         name: list(rates) or [(0, 0.0)]
-        for name, rates in (("risk_free", market.idle_rate), ("borrow_usd", market.borrow_usd), ("borrow_base", market.borrow_base), ("staking_yield", market.staking_yield))
+        for name, rates in (
+            ("risk_free", market.idle_rate),
+            ("borrow_usd", market.borrow_usd),
+            ("borrow_base", market.borrow_base),
+            ("staking_yield", market.staking_yield),
+        )
         if rates or name == "staking_yield"
     }
     data: Any = CaseData(frames, funding, settlements, series)
@@ -139,7 +153,10 @@ def signal_table(signal: dict[Pair, list[float]] | None, numbers: Any, bars: int
 def prepared_case(market: NaiveMarket, rule: NaiveRule) -> Prepared:
     built, (long, short) = build_market(market, rule)
     numbers = pairs(built, long, short)
-    tables = [signal_table(signal, numbers, len(built), (False, False)) for signal in (rule.signal_plus, rule.signal_minus, rule.exit_plus, rule.exit_minus)]
+    tables = [
+        signal_table(signal, numbers, len(built), (False, False))
+        for signal in (rule.signal_plus, rule.signal_minus, rule.exit_plus, rule.exit_minus)
+    ]
     empty = np.full((1, len(built)), np.nan)
     signal, exit_signal = (tuple(empty if table is None else table for table in two) for two in (tables[:2], tables[2:]))
     chosen = Rule(
@@ -151,7 +168,12 @@ def prepared_case(market: NaiveMarket, rule: NaiveRule) -> Prepared:
     prepared = prepare(built, chosen, Execution(margin=rule.margin))
     for terms, slot in zip(prepared.terms, (rule.long, rule.short), strict=True):
         if slot is not None:
-            terms["fee"], terms["half_spread"], terms["delivery_fee"], terms["liquidation_fee"] = slot.fee, slot.half_spread, slot.delivery_fee, slot.liquidation_fee
+            terms["fee"], terms["half_spread"], terms["delivery_fee"], terms["liquidation_fee"] = (
+                slot.fee,
+                slot.half_spread,
+                slot.delivery_fee,
+                slot.liquidation_fee,
+            )
             terms["tiers"] = len(slot.tiers)
             for row, tier in enumerate(slot.tiers):
                 terms["tier_floor"][row], terms["tier_rate"][row], terms["tier_deduction"][row] = tier

@@ -1,7 +1,7 @@
 """The venue rule-book: one TOML a venue, every entry with the date it holds from and its source.
 
-    rules = venue("binance").at(pd.Timestamp("2024-10-01", tz="UTC"))
-    rules.derivative_fee, rules.tiers
+rules = venue("binance").at(pd.Timestamp("2024-10-01", tz="UTC"))
+rules.derivative_fee, rules.tiers
 """
 
 import tomllib
