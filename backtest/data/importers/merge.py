@@ -1,0 +1,90 @@
+"""Adding tables to tables: new rows come in, equal rows stay, rows that contradict are refused.
+
+Where one side knows a value and the other has NaN, the known one stays. Nothing is ever overwritten, for one of the two sources must be
+wrong and only the user can tell which.
+
+    tables = merge(open_dataset("data/mine").tables(), imported.tables)
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+
+from backtest.data.schema import Tables
+from backtest.data.validate import show_time
+from backtest.errors import DataError
+from backtest.instruments import Instrument
+
+_REMEDY = "import one of the two sources into another folder"
+
+
+def merge(old: Tables, new: Tables) -> Tables:
+    """Both contents in one; raises `DataError` naming instrument, time, column and both values where they contradict."""
+    return Tables(
+        instruments=merge_instruments(old.instruments, new.instruments),
+        bars=_merge_each(old.bars, new.bars, "bar"),
+        funding=_merge_each(old.funding, new.funding, "funding event"),
+        settlements=_merge_rows(old.settlements, new.settlements, ["instrument", "ts"], "settlement"),
+        series={name: _merge_series(name, old.series.get(name), new.series.get(name)) for name in {**old.series, **new.series}},
+        events=_merge_rows(old.events, new.events, ["ts", "name"], "event"),
+    )
+
+
+def merge_instruments(old: list[Instrument], new: list[Instrument]) -> list[Instrument]:
+    """Instruments of both, the facts of each id together; raises `DataError` where two facts contradict."""
+    merged = {one.id: one for one in old}
+    for one in new:
+        if (before := merged.get(one.id)) is None:
+            merged[one.id] = one
+            continue
+        changes = {}
+        for name in (field.name for field in fields(Instrument)):
+            past, now = getattr(before, name), getattr(one, name)
+            if now is not None and past is not None and past != now:
+                raise DataError(f"{one.id}: {name} is {past} and {now}; an instrument has one; {_REMEDY}")
+            changes[name] = past if now is None else now
+        merged[one.id] = replace(before, **changes)
+    return list(merged.values())
+
+
+def merge_frames(old: pd.DataFrame, new: pd.DataFrame, place: str) -> pd.DataFrame:
+    """Rows of both frames in order of their index; raises `DataError` where one row has two values."""
+    common = old.index.intersection(new.index)
+    for name in old.columns.intersection(new.columns):
+        past, now = old.loc[common, name], new.loc[common, name]
+        differs = np.flatnonzero(((past != now) & past.notna() & now.notna()).to_numpy())
+        if len(differs):
+            row = int(differs[0])
+            label = common[row] if isinstance(common, pd.MultiIndex) else (common[row],)
+            key = " ".join(show_time(part) if isinstance(part, pd.Timestamp) else str(part) for part in label)
+            more = f" ({len(differs)} such rows)" if len(differs) > 1 else ""
+            raise DataError(
+                f"{place} at {key}: {name} is {past.iloc[row]} and {now.iloc[row]}; one row can't have two values; {_REMEDY}{more}"
+            )
+    if len(common) == 0 and list(old.columns) == list(new.columns):
+        return pd.concat([old, new]).sort_index()
+    return old.combine_first(new)[list(dict.fromkeys([*old.columns, *new.columns]))].sort_index()
+
+
+def _merge_each(old: Mapping[str, pd.DataFrame], new: Mapping[str, pd.DataFrame], what: str) -> dict[str, pd.DataFrame]:
+    merged = dict(old)
+    for key, frame in new.items():
+        merged[key] = merge_frames(merged[key], frame, f"{key} {what}") if key in merged and len(merged[key]) else frame
+    return merged
+
+
+def _merge_series(name: str, old: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame:
+    if old is None or new is None:
+        frame = old if new is None else new
+        assert frame is not None
+        return frame
+    return merge_frames(old.set_index("ts"), new.set_index("ts"), f"series {name}").reset_index()
+
+
+def _merge_rows(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], what: str) -> pd.DataFrame:
+    if old.empty or new.empty:
+        return old if new.empty else new
+    merged = merge_frames(old.set_index(keys), new.set_index(keys), what).reset_index()
+    return merged.sort_values("ts", kind="stable", ignore_index=True)

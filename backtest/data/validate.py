@@ -1,0 +1,337 @@
+"""What makes data unfit for a backtest, each with its place, its rule and the remedy.
+
+Two kinds of findings. *Errors* are values that can't be true (a price of zero, a high below the low, a bar after delivery): importers
+refuse them and nothing is written. *Problems* are what true data can lack (a missing funding event, bars that are not there, a future
+whose spot has no common time): `carry data check` lists them, because only the user knows which of them matter.
+
+    refuse(bar_errors(frame, in_file(Path("spot.csv"), lines)))
+    for problem in problems(open_dataset("data/mine").tables()): print(problem)
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from backtest.data.schema import OPTIONAL_BAR_COLUMNS, PRICES, Tables
+from backtest.errors import DataError
+from backtest.instruments import Instrument, Kind
+
+Where = Callable[[int], str]
+
+_POSITIVE = (*PRICES, "bid", "ask", "mark", "mark_high", "mark_low", "index")
+_NOT_NEGATIVE = ("volume", *(name for name in OPTIONAL_BAR_COLUMNS if name not in _POSITIVE))
+_SHOWN_TIMES = 5
+
+STALE_GAP = 0.003
+
+
+def in_file(file: Path | str, lines: Sequence[int] | np.ndarray) -> Where:
+    """Places in a file: row → "spot.csv line 17"."""
+    return lambda row: f"{file} line {lines[row]}"
+
+
+def in_dataset(name: str, times: pd.DatetimeIndex) -> Where:
+    """Places in a dataset: row → "ETHUSDT-SPOT at 2024-03-29T08:00Z"."""
+    return lambda row: f"{name} at {show_time(times[row])}"
+
+
+def show_time(time: pd.Timestamp | None) -> str:
+    """A time for a message, to the minute unless it has seconds."""
+    if time is None or pd.isna(time):
+        return "no time"
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time.second else f"{time:%Y-%m-%dT%H:%MZ}"
+
+
+def refuse(errors: Iterable[str]) -> None:
+    """Raise `DataError` with the first of some errors, if there is one."""
+    for error in errors:
+        raise DataError(error)
+
+
+# --- errors ----------------------------------------------------------------------------------------------
+
+
+def time_errors(times: pd.DatetimeIndex, where: Where) -> Iterator[str]:
+    """Times that are missing, stand twice, or go backwards."""
+    unknown = np.asarray(times.isna())
+    yield from _first(unknown, lambda row: f"{where(row)}: the time is missing; every row needs one; correct the row or remove it")
+    if unknown.any():
+        return
+    nanoseconds = times.to_numpy(dtype="datetime64[ns]").astype(np.int64)
+    step = np.diff(nanoseconds, prepend=nanoseconds[:1] - 1)
+    yield from _first(
+        step == 0, lambda row: f"{where(row)}: time {show_time(times[row])} stands twice; times must be unique; keep one of the rows"
+    )
+    yield from _first(
+        step < 0,
+        lambda row: (
+            f"{where(row)}: time {show_time(times[row])} comes after {show_time(times[row - 1])}; times must be in order; sort the rows"
+        ),
+    )
+
+
+def bar_errors(bars: pd.DataFrame, where: Where) -> Iterator[str]:
+    """Bars that can't be true: their times, prices absent or not positive, extremes that don't contain the rest, crossed quotes."""
+    absent = [name for name in PRICES if name not in bars.columns]
+    if absent:
+        yield f'{where(0)}: column "{absent[0]}" is missing; bars need {", ".join(PRICES)}; add it or name it in the mapping'
+        return
+    yield from time_errors(pd.DatetimeIndex(bars.index), where)
+    column = {name: bars[name].to_numpy() for name in (*_POSITIVE, *_NOT_NEGATIVE) if name in bars.columns}
+    for name in PRICES:
+        yield from _first(np.isnan(column[name]), _tell(where, name, column, "a bar needs all four prices", "correct the row or remove it"))
+    for name in _POSITIVE:
+        if name in column:
+            bad = (column[name] <= 0) | np.isinf(column[name])
+            yield from _first(bad, _tell(where, name, column, "prices must be above 0 and finite", "correct the row or remove it"))
+    for name in _NOT_NEGATIVE:
+        if name in column:
+            yield from _first(column[name] < 0, _tell(where, name, column, "it must not be negative", "correct the row or remove it"))
+    for upper, lower in (
+        ("high", "low"),
+        ("high", "open"),
+        ("high", "close"),
+        ("open", "low"),
+        ("close", "low"),
+        ("mark_high", "mark_low"),
+    ):
+        yield from _below(where, column, upper, lower, "the high must be the highest and the low the lowest price of a bar")
+    yield from _below(where, column, "ask", "bid", "quotes are crossed: the ask must not be below the bid")
+
+
+def delivery_errors(instrument: Instrument, times: pd.DatetimeIndex, where: Where) -> Iterator[str]:
+    """Bars of a dated future after its delivery, or whose delivery nobody knows."""
+    if instrument.kind is not Kind.FUTURE:
+        return
+    if instrument.expires_at is None:
+        yield (
+            f"{instrument.id}: is a dated future without a known expiry, so bars after delivery can't be told; "
+            "import its contract specs too, or give expires_at in a mapping"
+        )
+        return
+    late = np.asarray(times > instrument.expires_at)
+    yield from _first(
+        late, lambda row: f"{where(row)}: the bar ends after delivery at {show_time(instrument.expires_at)}; cut the bars at expiry"
+    )
+
+
+def funding_errors(funding: pd.DataFrame, where: Where) -> Iterator[str]:
+    """Funding events that can't be true: their times, an absent rate, an interval or a mark that is not positive."""
+    yield from time_errors(pd.DatetimeIndex(funding.index), where)
+    if "rate" not in funding.columns:
+        yield f'{where(0)}: column "rate" is missing; funding needs ts and rate; add it or name it in the mapping'
+        return
+    column = {name: funding[name].to_numpy() for name in ("rate", "interval_hours", "mark_price") if name in funding.columns}
+    bad = ~np.isfinite(column["rate"])
+    yield from _first(bad, _tell(where, "rate", column, "a funding event needs its rate", "correct the row or remove it"))
+    yield from _first(
+        np.abs(column["rate"]) >= 1,
+        _tell(where, "rate", column, "it must be a fraction below 1", "is it in percent? scale it in a mapping"),
+    )
+    for name in ("interval_hours", "mark_price"):
+        if name in column:
+            yield from _first(column[name] <= 0, _tell(where, name, column, "it must be above 0", "correct the row or leave it empty"))
+
+
+def series_errors(series: pd.DataFrame, where: Where) -> Iterator[str]:
+    """Series rows that can't be true: their times, known before they happened, or without a value."""
+    times = pd.DatetimeIndex(series["ts"])
+    yield from time_errors(times, where)
+    known = pd.DatetimeIndex(series["known_at"])
+    early = np.asarray(known < times) | np.asarray(known.isna())
+    yield from _first(
+        early, lambda row: f"{where(row)}: known_at {show_time(known[row])} is before ts {show_time(times[row])}; nothing is known early"
+    )
+    column = {"value": series["value"].to_numpy(dtype=float)}
+    yield from _first(~np.isfinite(column["value"]), _tell(where, "value", column, "a row needs its value", "correct the row or remove it"))
+
+
+def settlement_errors(settlements: pd.DataFrame, where: Where) -> Iterator[str]:
+    """Settlement prices that are absent or not positive."""
+    price = settlements["price"].to_numpy(dtype=float)
+    bad = ~(np.isfinite(price) & (price > 0))
+    yield from _first(bad, _tell(where, "price", {"price": price}, "prices must be above 0 and finite", "correct the row or remove it"))
+    twice = settlements.duplicated("instrument").to_numpy()
+    names = list(settlements["instrument"])
+    yield from _first(twice, lambda row: f"{where(row)}: {names[row]} settles twice; a contract settles once; keep one of the rows")
+
+
+def event_errors(events: pd.DataFrame, where: Where) -> Iterator[str]:
+    """Events without a time, or that stand twice at the same time."""
+    unknown = events["ts"].isna().to_numpy()
+    yield from _first(unknown, lambda row: f"{where(row)}: the time is missing; every row needs one; correct the row or remove it")
+    names = list(events["name"])
+    twice = events.duplicated(["ts", "name"]).to_numpy()
+    yield from _first(twice, lambda row: f'{where(row)}: event "{names[row]}" stands twice; keep one of the rows')
+
+
+def table_errors(tables: Tables) -> Iterator[str]:
+    """All errors in a dataset's content, at most one a rule and table."""
+    known = {one.id: one for one in tables.instruments}
+    for key, bars in tables.bars.items():
+        where = in_dataset(key, pd.DatetimeIndex(bars.index))
+        yield from bar_errors(bars, where)
+        yield from delivery_errors(known[key], pd.DatetimeIndex(bars.index), where)
+    for key, funding in tables.funding.items():
+        yield from funding_errors(funding, in_dataset(f"{key} funding", pd.DatetimeIndex(funding.index)))
+    for key, series in tables.series.items():
+        yield from series_errors(series, in_dataset(f"series {key}", pd.DatetimeIndex(series["ts"])))
+    if len(tables.settlements):
+        yield from settlement_errors(tables.settlements, in_dataset("settlements", pd.DatetimeIndex(tables.settlements["ts"])))
+    if len(tables.events):
+        yield from event_errors(tables.events, in_dataset("events", pd.DatetimeIndex(tables.events["ts"])))
+
+
+# --- problems --------------------------------------------------------------------------------------------
+
+
+def problems(tables: Tables) -> Iterator[str]:
+    """What true data lack: missing bars, missing funding, a derivative that shares no time with its spot."""
+    for one in sorted(tables.instruments, key=lambda one: one.id):
+        bars = tables.bars.get(one.id)
+        if bars is None or bars.empty:
+            yield f"{one.id}: has no bars; import them, or leave the instrument out"
+            continue
+        times = pd.DatetimeIndex(bars.index)
+        missing = missing_bars(times)
+        if len(missing):
+            yield f"{one.id}: {_count(missing, 'bar')}; import them, or allow the gap when loading"
+        if one.kind is Kind.PERPETUAL:
+            yield from _funding_problems(one, times, tables.funding.get(one.id))
+        if one.derivative:
+            yield from _overlap_problems(one, times, tables)
+
+
+def stale_closes(leg: pd.DataFrame, spot: pd.DataFrame, tolerance: float = STALE_GAP) -> pd.DatetimeIndex:
+    """Bars of a leg whose close is older than their end, told by the next open.
+
+    Both legs are open all the time, so one open that is `tolerance` (a fraction) further from the last close than the other leg's means
+    that the bar of the leg with the greater gap was cut short. The stamps of the bars that both legs have at the usual distance are compared.
+    """
+    both = pd.concat({"leg": leg[["open", "close"]], "spot": spot[["open", "close"]]}, axis=1, join="inner")
+    times = pd.DatetimeIndex(both.index)
+    if (step := bar_step(times)) is None:
+        return times[:0]
+    gap = {name: both[name]["open"].to_numpy()[1:] / both[name]["close"].to_numpy()[:-1] - 1 for name in ("leg", "spot")}
+    stale = (np.abs(gap["leg"] - gap["spot"]) > tolerance) & (np.abs(gap["leg"]) > np.abs(gap["spot"])) & (np.diff(times) == step)
+    return pd.DatetimeIndex(times[:-1][stale])
+
+
+def bar_step(times: pd.DatetimeIndex) -> pd.Timedelta | None:
+    """The usual distance between bars; None for fewer than two."""
+    if len(times) < 2:
+        return None
+    steps, counts = np.unique(np.diff(times.to_numpy(dtype="datetime64[ns]").astype(np.int64)), return_counts=True)
+    return pd.Timedelta(int(steps[np.argmax(counts)]), "ns")
+
+
+def missing_bars(times: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Stamps at the usual distance that are not there, between the first bar and the last."""
+    step = bar_step(times)
+    if step is None or step <= pd.Timedelta(0):
+        return _stamps(np.array([]))
+    return _stamps(_between(times, np.full(len(times) - 1, step.value)))
+
+
+def missing_funding(funding: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
+    """Funding events that a position held over (start, end] would have paid and that are not there.
+
+    The venue's interval may change: between two events it is the longer of their intervals.
+    """
+    times = pd.DatetimeIndex(funding.index)
+    if times.empty:
+        return _stamps(np.array([]))
+    hours = funding["interval_hours"].fillna(8.0).to_numpy() if "interval_hours" in funding.columns else np.full(len(times), 8.0)
+    length = (hours * 3.6e12).astype(np.int64)
+    inside = _between(times, np.maximum(length[1:], length[:-1]))
+    stamps = times.to_numpy(dtype="datetime64[ns]").astype(np.int64)
+    before = np.arange(stamps[0] - length[0], start.value, -length[0])[::-1]
+    after = np.arange(stamps[-1] + length[-1], end.value + 1, length[-1])
+    inside = inside[(inside > start.value) & (inside <= end.value)]
+    return _stamps(np.concatenate([before, inside, after]))
+
+
+def _funding_problems(one: Instrument, times: pd.DatetimeIndex, funding: pd.DataFrame | None) -> Iterator[str]:
+    if funding is None or funding.empty:
+        yield f"{one.id}: is a perpetual without funding; import its funding rates"
+        return
+    step = bar_step(times) or pd.Timedelta(0)
+    missing = missing_funding(funding, times[0] - step, times[-1])
+    if len(missing):
+        yield f"{one.id}: {_count(missing, 'funding event')}; import them, or end the run before"
+
+
+def notes(tables: Tables) -> Iterator[str]:
+    """What is worth a look before a result is believed: closes that were old, quotes in several currencies."""
+    legs = [one for one in sorted(tables.instruments, key=lambda one: one.id) if one.derivative and one.id in tables.bars]
+    for spot in (one for one in tables.instruments if one.kind is Kind.SPOT):
+        found = {leg.id: stale_closes(tables.bars[leg.id], tables.bars[spot.id]) for leg in legs if spot in _spots_of(leg, tables)}
+        stale = "; ".join(f"{key} {_times(times)}" for key, times in found.items() if len(times))
+        if stale:
+            rule = f"the next open is over {STALE_GAP * 1e4:.0f} bps further from the close than {spot.id}'s"
+            yield f"bars that look cut short, for {rule}: {stale}"
+    quotes = sorted({one.quote for one in tables.instruments})
+    if len(quotes) > 1:
+        yield f"quotes are in {', '.join(quotes)}: a premium between them contains the exchange rate"
+
+
+def _spots_of(one: Instrument, tables: Tables) -> list[Instrument]:
+    return [spot for spot in tables.instruments if spot.kind is Kind.SPOT and spot.base == one.base and len(tables.bars.get(spot.id, ()))]
+
+
+def _overlap_problems(one: Instrument, times: pd.DatetimeIndex, tables: Tables) -> Iterator[str]:
+    spans = {spot.id: (tables.bars[spot.id].index[0], tables.bars[spot.id].index[-1]) for spot in _spots_of(one, tables)}
+    if spans and not any(first <= times[-1] and times[0] <= last for first, last in spans.values()):
+        name, (first, last) = next(iter(spans.items()))
+        yield (
+            f"{one.id} ({show_time(times[0])} to {show_time(times[-1])}) and {name} ({show_time(first)} to {show_time(last)}) "
+            "share no time; a premium needs both; import the missing span"
+        )
+
+
+def _between(times: pd.DatetimeIndex, steps: np.ndarray) -> np.ndarray:
+    """The stamps in nanoseconds that whole steps would put between neighbours further apart than one and a half of them."""
+    stamps = times.to_numpy(dtype="datetime64[ns]").astype(np.int64)
+    found: list[int] = []
+    for row in np.flatnonzero(np.diff(stamps) > 1.5 * steps):
+        count = round((stamps[row + 1] - stamps[row]) / steps[row]) - 1
+        found += [int(stamps[row] + steps[row] * nth) for nth in range(1, count + 1)]
+    return np.array(found, dtype=np.int64)
+
+
+def _stamps(nanoseconds: np.ndarray) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(nanoseconds.astype("datetime64[ns]"), tz="UTC")
+
+
+# --- wording ---------------------------------------------------------------------------------------------
+
+
+def _count(missing: pd.DatetimeIndex, what: str) -> str:
+    return f"{len(missing)} {what}{'s are' if len(missing) > 1 else ' is'} missing: {_times(missing)}"
+
+
+def _times(times: pd.DatetimeIndex) -> str:
+    more = f" and {len(times) - _SHOWN_TIMES} more" if len(times) > _SHOWN_TIMES else ""
+    return ", ".join(show_time(time) for time in times[:_SHOWN_TIMES]) + more
+
+
+def _first(bad: np.ndarray, tell: Callable[[int], str]) -> Iterator[str]:
+    """The message for the first bad row, with the number of the others."""
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        yield tell(int(rows[0])) + (f" ({len(rows)} such rows)" if len(rows) > 1 else "")
+
+
+def _tell(where: Where, name: str, column: dict[str, np.ndarray], rule: str, remedy: str) -> Callable[[int], str]:
+    return lambda row: f"{where(row)}: {name} is {column[name][row]:.12g}; {rule}; {remedy}"
+
+
+def _below(where: Where, column: dict[str, np.ndarray], upper: str, lower: str, rule: str) -> Iterator[str]:
+    if upper in column and lower in column:
+        above, under = column[upper], column[lower]
+        yield from _first(
+            above < under,
+            lambda row: f"{where(row)}: {upper} {above[row]:.12g} is below {lower} {under[row]:.12g}; {rule}; correct the row",
+        )
