@@ -309,6 +309,14 @@ def resample(frame: pd.DataFrame, freq: str) -> pd.DataFrame:
     return frame.resample(freq, label="right", closed="right").agg(how).dropna(subset=["close"])
 
 
+def coverage(dataset: Dataset) -> str:
+    """What a dataset covers, as the remedy of a message."""
+    times = [pd.DatetimeIndex(frame.index) for name in dataset.instruments if len(frame := dataset.bars(name))]
+    if not times:
+        return "the dataset is empty; import bars"
+    return f"choose a period within {utc(min(t[0] for t in times).value)} to {utc(max(t[-1] for t in times).value)}"
+
+
 def usual_step(frames: dict[str, pd.DataFrame]) -> int:
     """The shortest of the instruments' usual distances between bars, in ns."""
     steps = [step.value for frame in frames.values() if (step := bar_step(pd.DatetimeIndex(frame.index))) is not None]
@@ -368,10 +376,8 @@ def load_market(
         if len(frame):
             frames[name] = frame
     if not frames:
-        covered = dataset.info.get("coverage", "")
-        raise DataError(
-            f"{path}: no bars between {first or 'the beginning'} and {last or 'the end'}; choose another period {covered}".rstrip()
-        )
+        asked = f"between {utc(first.value) if first else 'the beginning'} and {utc(last.value) if last else 'the end'}"
+        raise DataError(f"{path}: no bars {asked}; {coverage(dataset)}")
     step = usual_step(frames)
     info = DatasetInfo(dataset.name, dataset.hash, dataset.simulated, str(path))
     market = Market(frames, {name: dataset.instruments[name] for name in frames}, dataset, step, tolerance, info)

@@ -5,6 +5,7 @@ result.equity, result.attribution, result.trades, result.metrics
 result.report("reports/carry.html"); result.to_json("carry.json")
 """
 
+import math
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from os import PathLike
@@ -145,13 +146,18 @@ class Result:
 
     @cached_property
     def rule_text(self) -> dict[str, str]:
-        """The rule and its execution in words, for reports."""
+        """The rule and the costs that were in force, in words, for reports."""
         rule, execution = self._prepared.rule, self._prepared.execution
-        out = {name: str(leg) for name, leg in zip(("long", "short"), rule.legs, strict=True) if leg is not None}
-        for item in [*fields(rule), *fields(execution)]:
-            if "help" in item.metadata:
-                value = getattr(rule if hasattr(rule, item.name) else execution, item.name)
-                out[item.name] = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        named = dict(zip(("long", "short"), rule.legs, strict=True))
+        out = {name: str(leg) for name, leg in named.items() if leg is not None}
+        out |= {item.name: in_words(getattr(rule, item.name)) for item in fields(rule) if "help" in item.metadata}
+        factor = rule.resize_factor
+        out |= {
+            "resize": "none" if math.isinf(factor) else f"{factor:g}",
+            "margin": str(execution.margin),
+            "missing_funding": str(execution.funding),
+        }
+        out |= {f"{name}_costs": cost_words(terms) for name, terms in zip(named, self._prepared.terms, strict=True) if terms["present"]}
         return out
 
     def report(self, path: str | PathLike[str]) -> None:
@@ -165,3 +171,21 @@ class Result:
         from backtest.report.json import write_json
 
         write_json(self, path)
+
+
+def in_words(value: object) -> str:
+    """A setting for a reader."""
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def cost_words(terms: Any) -> str:
+    """What a slot pays, as it was in force."""
+    spread = f"half-spread {'as quoted, else ' if terms['quoted'] else ''}{terms['half_spread'] * 1e4:g} bp"
+    words = [f"fee {terms['fee'] * 1e4:g} bps", spread]
+    if terms["derivative"]:
+        words += [
+            f"delivery {terms['delivery_fee'] * 1e4:g} bps",
+            f"liquidation {terms['liquidation_fee']:.4g}",
+            f"maintenance from {terms['tier_rate'][0]:.2%}",
+        ]
+    return ", ".join(words)

@@ -184,7 +184,6 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
         result = run(chosen, sample_market(found), capital=capital, execution=execution, **changes)
         print(result)
         report = Path(found.report or f"reports/{name}.html")
-        report.parent.mkdir(parents=True, exist_ok=True)
         result.report(report)
         print(f"Report: {report}")
         if found.json:
