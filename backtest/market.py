@@ -304,7 +304,11 @@ class Market:
 
 
 def resample(frame: pd.DataFrame, freq: str) -> pd.DataFrame:
-    """Bars of a coarser frequency, stamped with their end; empty ones are left out."""
+    """Bars of a coarser frequency, stamped with their end; empty ones are left out. ParameterError if freq is none."""
+    try:
+        pd.tseries.frequencies.to_offset(freq)
+    except ValueError:
+        raise ParameterError(f'freq must be a bar length like "4h" or "1D": freq={freq!r}') from None
     how = {column: RESAMPLED.get(column, "last") for column in frame.columns}
     return frame.resample(freq, label="right", closed="right").agg(how).dropna(subset=["close"])
 
