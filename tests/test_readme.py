@@ -58,6 +58,20 @@ def test_python_blocks_run_one_after_another(clone: Path, monkeypatch: pytest.Mo
     assert (clone / "reports/fade.html").exists()
 
 
+def test_the_notebook_snippet_runs(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    (clone / "notebooks").mkdir()
+    monkeypatch.chdir(clone / "notebooks")
+    text = (ROOT / "notebooks/README.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    exec(re.findall(r"```python\n(.*?)```", text, re.S)[0], names)
+    curves = names["curves"]
+    assert isinstance(curves, dict)
+    assert len(curves) == 3
+
+
 def test_flags_and_files_that_the_readme_names_exist() -> None:
     for name in re.findall(r"`((?:strategies|tests|benchmarks|backtest)/[\w./]+)`", TEXT):
         assert (ROOT / name).exists(), name
