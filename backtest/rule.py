@@ -139,29 +139,45 @@ class Execution:
     margin: Margin = param(Margin.ISOLATED, "isolated, cross or off")
     spot_fee: float | None = param(None, "trading fee of spot legs (default: the venue's)")
     derivative_fee: float | None = param(None, "trading fee of perpetuals and futures (default: the venue's)")
-    half_spread: float | None = param(None, "half the spread paid at each fill (default: the data's quotes, else 1 bp)")
+    half_spread: float | tuple[float, float] | None = param(
+        None, "half the spread paid at each fill, one number or two: long,short (default: the data's quotes, else 1 bp)"
+    )
     delivery_fee: float | None = param(None, "fee at settlement (default: the venue's)")
     liquidation_fee: float | None = param(None, "fee of a liquidation (default: the venue's)")
     maintenance: float | None = param(None, "maintenance margin rate without tiers (default: the venue's tiers)")
     idle_rate: float | None = param(None, "yearly rate on idle cash (default: the dataset's risk_free, else 0)")
     borrow_rate: float | None = param(None, "yearly rate on borrowed cash (default: the dataset's borrow_usd, else 0)")
-
     funding: MissingFunding = param(MissingFunding.ERROR, "missing funding events: error, or fill with the mean of their neighbours")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "margin", choice("margin", self.margin, Margin))
         object.__setattr__(self, "funding", choice("funding", self.funding, MissingFunding))
-        for name in ("spot_fee", "derivative_fee", "half_spread", "delivery_fee", "liquidation_fee", "maintenance", "borrow_rate"):
-            value = getattr(self, name)
-            number(name, value, least=0.0)
-            if value is not None and value >= 1.0:
-                raise ParameterError(f"{name} is a fraction: {name}={value:g} must be below 1; 10 bps are 0.001")
+        for name in ("spot_fee", "derivative_fee", "delivery_fee", "liquidation_fee", "maintenance", "borrow_rate"):
+            fraction(name, getattr(self, name))
+        for value in self.half_spreads:
+            fraction("half_spread", value)
         number("idle_rate", self.idle_rate)
+
+    @property
+    def half_spreads(self) -> tuple[float | None, float | None]:
+        """Half the spread of the long and of the short slot; None where quotes or the default hold."""
+        if not isinstance(self.half_spread, tuple):
+            return self.half_spread, self.half_spread
+        if len(self.half_spread) != 2:
+            raise ParameterError(f"half_spread takes one number, or two for the long and the short leg: half_spread={self.half_spread}")
+        return self.half_spread
 
     @classmethod
     def free(cls) -> "Execution":
         """No costs at all."""
         return cls(spot_fee=0.0, derivative_fee=0.0, half_spread=0.0, delivery_fee=0.0, liquidation_fee=0.0)
+
+
+def fraction(name: str, value: float | None) -> None:
+    """Raise ParameterError unless value is None or a number in [0, 1)."""
+    number(name, value, least=0.0)
+    if value is not None and value >= 1.0:
+        raise ParameterError(f"{name} is a fraction: {name}={value:g} must be below 1; 10 bps are 0.001")
 
 
 def choice(name: str, value: object, kind: type[Choice]) -> Choice:

@@ -73,6 +73,8 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
     for number_of_slot, leg in enumerate(rule.legs):
         if leg is not None:
             terms[number_of_slot] = terms_of(market, rule, execution, leg, slots[number_of_slot].rows)
+            given = execution.half_spreads[number_of_slot]
+            terms["quoted"][number_of_slot], terms["half_spread"][number_of_slot] = given is None, HALF_SPREAD if given is None else given
     notes += leg_notes(market, rule, execution)
     return Prepared(market, rule, execution, tapes, rule_record(market, rule, execution), terms.view(np.recarray), contracts, notes)
 
@@ -190,8 +192,6 @@ def terms_of(market: Market, rule: Rule, execution: Execution, leg: Leg, rows: F
     terms["fee"] = fee if fee is not None else (venue_rules.fee(leg.kind) if venue_rules else 0.0)
     terms["delivery_fee"] = delivery if delivery is not None else (venue_rules.delivery_fee if venue_rules else 0.0)
     terms["liquidation_fee"] = liquidation if liquidation is not None else (venue_rules.liquidation_fee(leg.kind) if venue_rules else 0.0)
-    terms["quoted"] = execution.half_spread is None
-    terms["half_spread"] = HALF_SPREAD if execution.half_spread is None else execution.half_spread
     terms["least_accrual"] = rows[k.ACCRUAL_LONG].min()
     tiers = (Tier(floor=0.0, rate=flat, deduction=0.0),) if flat is not None else (venue_rules.tiers if venue_rules else ())
     terms["tiers"] = len(tiers)

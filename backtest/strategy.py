@@ -75,6 +75,8 @@ def parse_value(text: str, kinds: tuple[Any, ...], name: str) -> Any:
         if text.lower() in ("true", "yes", "1", "false", "no", "0"):
             return text.lower() in ("true", "yes", "1")
         raise ParameterError(f"{name} must be true or false: {name}={text}")
+    if "," in text and any(typing.get_origin(kind) is tuple for kind in kinds):
+        return tuple(parse_value(part, (float,), name) for part in text.split(","))
     for kind in (int, float):
         if kind in kinds:
             try:
