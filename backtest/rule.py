@@ -72,7 +72,8 @@ def param(default: Any, help: str) -> Any:
 class Rule:
     """The trade. Rates are annual fractions, `stop` a premium, `loss` a fraction of equity, durations pandas-like ("30D", "8h").
 
-    `signal`: one row over the bars, or a table [pair, bar] for chains (`market.pairs`); a tuple of two gives side +1 and side −1 one each.
+    `signal`: one row over the bars, or a table [pair, bar] for chains (`bt.pairs`; as a DataFrame: [clock, pair]); a tuple of two gives side +1 and
+    side −1 one each.
     It must be known at the bar's close. `enter=None` enters at once, `exit=None` never leaves by signal. `exit_signal` defaults to `signal`.
     `resize="auto"` means 1.25 when a leg is a perpetual and none is dated, else none.
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from backtest import kernels as k
 from backtest.curve import expiries, offered
@@ -140,7 +141,16 @@ def slot_tape(market: Market, leg: Leg | None, stake: bool, policy: MissingFundi
 
 
 def table_of(market: Market, signal: Any, count: int, name: str) -> Floats:
-    """A user's signal as a table [pair, bar]; one row serves every pair. ParameterError for another shape."""
+    """A user's signal as a table [pair, bar]; one row serves every pair. ParameterError for another shape.
+
+    pandas objects must be indexed by the market's clock; a DataFrame has a column for each pair.
+    """
+    if isinstance(signal, pd.Series | pd.DataFrame):
+        if not signal.index.equals(market.clock):
+            raise ParameterError(
+                f"{name} must be indexed by the market's clock (market.clock); reindex it, or give a plain array with one value a bar"
+            )
+        signal = signal.to_numpy().T
     values = np.asarray(signal, dtype=np.float64)
     if values.ndim == 1:
         values = values[None, :]
