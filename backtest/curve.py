@@ -76,7 +76,8 @@ def offered(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
         if leg.chain:
             open_to_entry &= ahead >= round(leg.min_days * DAY)
         chosen = np.where(open_to_entry.any(axis=0), open_to_entry.argmax(axis=0), -1)
-        return np.ascontiguousarray(chosen, np.int64)
+        chosen.flags.writeable = False
+        return chosen
 
     return market.memo(("offered", leg), build)
 

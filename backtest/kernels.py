@@ -1002,7 +1002,9 @@ def advance(
                 open_position(account, rule, pair, long, short, t, number, side, value, close)
                 if account.phase == OPENING:
                     account.days_bar = (
-                        first_at(stamps, pair.expiry - rule.expiry_nanoseconds, t) if rule.expiry_nanoseconds < NEVER else NEVER
+                        first_at(stamps, pair.expiry - rule.expiry_nanoseconds, t)
+                        if rule.expiry_nanoseconds < NEVER and pair.expiry < NEVER
+                        else NEVER
                     )
         t += 1
     return final

@@ -17,10 +17,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from backtest.data.store import Dataset, open_dataset
-from backtest.data.validate import bar_errors, bar_step, delivery_errors, in_dataset, missing_funding, refuse
+from backtest.data.validate import (
+    bar_errors,
+    bar_step,
+    delivery_errors,
+    funding_errors,
+    in_dataset,
+    missing_funding,
+    refuse,
+    settlement_errors,
+)
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument, Kind
-from backtest.rule import Duration, Leg, duration
+from backtest.rule import Duration, Leg, duration, number
 from backtest.venues import rules_of
 
 Floats = npt.NDArray[np.float64]
@@ -38,6 +47,7 @@ RESAMPLED = {
     "mark_low": "min",
 }
 FEWEST_WINDOW_BARS = 10
+USUAL_INTERVAL_HOURS = 8.0
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,10 @@ def instant(name: str, value: str | pd.Timestamp | None) -> pd.Timestamp | None:
     if value is None:
         return None
     try:
-        time = pd.Timestamp(value)
-    except (ValueError, TypeError):
+        time = pd.Timestamp(value).as_unit("ns")
+        if pd.isna(time):
+            raise ValueError("no time")
+    except (ValueError, TypeError, AttributeError):
         raise ParameterError(f'{name} must be a time like "2024-01-31" or "2024-01-31T08:00": {name}={value!r}') from None
     return (time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")).as_unit("ns")
 
@@ -154,6 +166,10 @@ class Market:
 
     def leg(self, instrument: str) -> Leg:
         """One instrument as a leg; DataError with the nearest name if the market lacks it."""
+        if instrument in self._dataset.instruments and instrument not in self.instruments:
+            raise DataError(
+                f"{instrument} has no bars between {utc(self.start)} and {utc(self.stamps[-1])} in {self.info.name}; choose another period"
+            )
         if instrument not in self.instruments:
             raise DataError(
                 f'unknown instrument "{instrument}" in dataset {self.info.name}; {did_you_mean(instrument, list(self.instruments))}'
@@ -162,8 +178,7 @@ class Market:
 
     def future_chain(self, min_days: float = 0.0, *, base: str | None = None) -> Leg:
         """All dated futures (of one base asset) by expiry; at entry the nearest with at least `min_days` to expiry is taken."""
-        if not min_days >= 0.0:
-            raise ParameterError(f"min_days must be at least 0: min_days={min_days}")
+        number("min_days", min_days, least=0.0)
         found = [item for item in self.instruments.values() if item.kind is Kind.FUTURE and base in (None, item.base)]
         if not found:
             raise DataError(
@@ -250,24 +265,29 @@ class Market:
         return self.memo(("funding", instrument), lambda: self._funding(instrument))
 
     def _funding(self, instrument: str) -> Funding:
+        table = self._funding_table(instrument)
+        return Funding(
+            nanoseconds(pd.DatetimeIndex(table.index)), *(frozen(table[name]) for name in ("rate", "mark_price", "interval_hours"))
+        )
+
+    def _funding_table(self, instrument: str) -> pd.DataFrame:
         table = self._dataset.funding(instrument)
-        times = nanoseconds(pd.DatetimeIndex(table.index)) if len(table) else np.zeros(0, np.int64)
-        columns = [table[name].to_numpy(np.float64) if len(table) else np.zeros(0) for name in ("rate", "mark_price", "interval_hours")]
-        keep = times <= self.stamps[-1]
-        return Funding(times[keep], *(frozen(column[keep]) for column in columns))
+        refuse(funding_errors(table, in_dataset(f"{instrument} funding", pd.DatetimeIndex(table.index))) if len(table) else [])
+        known = table.reindex(columns=["rate", "mark_price", "interval_hours"])[table.index <= self.clock[-1]] if len(table) else table
+        return known.fillna({"interval_hours": USUAL_INTERVAL_HOURS})
 
-    def missing_funding(self, instrument: str) -> npt.NDArray[np.int64]:
-        """Instants at which the perpetual's schedule has a payment and the data have none, from its first bar to the last."""
-        return self.memo(("missing", instrument), lambda: self._missing_funding(instrument))
+    def missing_funding(self, instrument: str, *, whole: bool = False) -> npt.NDArray[np.int64]:
+        """Instants at which the perpetual's schedule has a payment and the data have none, from its first bar (or, whole, its first event) to its last bar."""
+        return self.memo(("missing", instrument, whole), lambda: self._missing_funding(instrument, whole))
 
-    def _missing_funding(self, instrument: str) -> npt.NDArray[np.int64]:
-        table, places = self._dataset.funding(instrument), self._places(instrument)
-        first, last = int(self.stamps[places[0]]) - self.step, int(self.stamps[places[-1]])
-        begin, end = pd.Timestamp(max(first, self.start), tz="UTC"), pd.Timestamp(last, tz="UTC")
-        if len(table):
-            return nanoseconds(missing_funding(table[table.index <= end], begin, end))
-        interval = rules_of(self.instruments[instrument], begin).funding_interval.value
-        return np.arange(begin.value // interval * interval + interval, last + 1, interval)
+    def _missing_funding(self, instrument: str, whole: bool) -> npt.NDArray[np.int64]:
+        table, places = self._funding_table(instrument), self._places(instrument)
+        begin, end = max(int(self.stamps[places[0]]) - self.step, self.start), int(self.stamps[places[-1]])
+        if len(table) == 0:
+            interval = rules_of(self.instruments[instrument], pd.Timestamp(begin, tz="UTC")).funding_interval.value
+            return np.arange(begin // interval * interval + interval, end + 1, interval)
+        since = min(begin, int(nanoseconds(pd.DatetimeIndex(table.index[:1]))[0])) if whole else begin
+        return nanoseconds(missing_funding(table, pd.Timestamp(since, tz="UTC"), pd.Timestamp(end, tz="UTC")))
 
     def settlement(self, instrument: str) -> tuple[float, str]:
         """The settlement price of a dated contract and where it comes from.
@@ -282,6 +302,7 @@ class Market:
         if contract.expires_at is None or contract.expires_at > self.clock[-1]:
             return np.nan, "not expired"
         given = self._dataset.settlements()
+        refuse(settlement_errors(given, in_dataset("settlements", pd.DatetimeIndex(given["ts"]))) if len(given) else [])
         given = given[given["instrument"] == instrument]
         if len(given):
             return float(given["price"].iloc[-1]), "the dataset's settlements"
@@ -303,14 +324,19 @@ class Market:
         return float(closes.iloc[-1]), "the contract's last close before expiry"
 
 
-def resample(frame: pd.DataFrame, freq: str) -> pd.DataFrame:
-    """Bars of a coarser frequency, stamped with their end; empty ones are left out. ParameterError if freq is none."""
-    try:
-        pd.tseries.frequencies.to_offset(freq)
-    except ValueError:
-        raise ParameterError(f'freq must be a bar length like "4h" or "1D": freq={freq!r}') from None
-    how = {column: RESAMPLED.get(column, "last") for column in frame.columns}
-    return frame.resample(freq, label="right", closed="right").agg(how).dropna(subset=["close"])
+def resample(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument], length: int) -> dict[str, pd.DataFrame]:
+    """Bars of `length` ns, stamped with their end, for all instruments on one raster; empty bars are left out, and so are those that end after the data
+    or after the contract's expiry.
+    """
+    limit = max(frame.index[-1] for frame in frames.values())
+    out = {}
+    for name, frame in frames.items():
+        how = {column: RESAMPLED.get(column, "last") for column in frame.columns}
+        coarse = frame.resample(pd.Timedelta(length), label="right", closed="right", origin="epoch").agg(how).dropna(subset=["close"])
+        coarse = coarse[coarse.index <= min(limit, instruments[name].expires_at or limit)]
+        if len(coarse):
+            out[name] = coarse
+    return out
 
 
 def coverage(dataset: Dataset) -> str:
@@ -333,6 +359,9 @@ def note_gaps(market: Market, max_gap: int) -> None:
     """Refuse gaps longer than the tolerance inside an instrument's life; note the shorter ones."""
     for name, frame in market._frames.items():
         times = nanoseconds(pd.DatetimeIndex(frame.index))
+        expiry = market.instruments[name].expires_at
+        if expiry is not None and expiry <= market.clock[-1]:
+            times = np.append(times, expiry.as_unit("ns").value)
         gaps = np.diff(times)
         if len(gaps) == 0:
             continue
@@ -373,12 +402,9 @@ def load_market(
             continue
         times = pd.DatetimeIndex(frame.index)
         refuse([*bar_errors(frame, in_dataset(name, times)), *delivery_errors(instrument, times, in_dataset(name, times))])
-        if freq is not None:
-            frame = resample(frame, freq)
-            if instrument.expires_at is not None:
-                frame = frame[frame.index <= instrument.expires_at]
-        if len(frame):
-            frames[name] = frame
+        frames[name] = frame
+    if freq is not None and frames:
+        frames = resample(frames, dataset.instruments, duration("freq", freq) or 0)
     if not frames:
         asked = f"between {utc(first.value) if first else 'the beginning'} and {utc(last.value) if last else 'the end'}"
         raise DataError(f"{path}: no bars {asked}; {coverage(dataset)}")

@@ -7,6 +7,7 @@ exact meaning of `semantics.md`.
 """
 
 import math
+import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
@@ -23,6 +24,7 @@ SignalPair = Signal | tuple[Signal, Signal]
 Duration = str | pd.Timedelta
 Choice = TypeVar("Choice", bound=StrEnum)
 AUTO: Literal["auto"] = "auto"
+LONGEST = 2**61  # ns: 73 years, so that an instant plus a duration stays within int64
 
 
 class Margin(StrEnum):
@@ -101,14 +103,17 @@ class Rule:
             raise ParameterError(
                 "a rule needs a leg: long=None, short=None; give long=market.spot, short=market.future_chain(), or one of them"
             )
+        for name in ("enter", "exit"):
+            number(name, getattr(self, name))
         if self.enter is not None and self.signal is None:
             raise ParameterError(f"enter needs a signal: enter={self.enter:g}, signal=None; give signal=…, or enter=None to enter at once")
         if self.exit is not None and self.signal is None and self.exit_signal is None:
             raise ParameterError(f"exit needs a signal: exit={self.exit:g}, signal=None; give exit_signal=…, or exit=None to stay")
         for name, low in (("size", 0.0), ("leverage", 0.0), ("stop", 0.0), ("loss", 0.0)):
             number(name, getattr(self, name), above=low)
-        for name in ("enter", "exit"):
-            number(name, getattr(self, name))
+        for name in ("size", "leverage"):
+            if getattr(self, name) is None:
+                raise ParameterError(f"{name} must be a number: {name}=None")
         number("expiry_days", self.expiry_days, least=0.0)
         if self.resize is not None and self.resize != AUTO:
             number("resize", self.resize, above=1.0)
@@ -206,12 +211,14 @@ def duration(name: str, value: Duration | None, *, zero: bool = False) -> int | 
     if value is None:
         return None
     try:
+        if not isinstance(value, pd.Timedelta) and not re.search(r"[A-Za-z]", value):
+            raise ValueError("a number without a unit")
         nanoseconds = pd.Timedelta(value).as_unit("ns").value
     except (ValueError, TypeError, OverflowError):
         raise ParameterError(f'{name} must be a duration like "30D" or "8h": {name}={value!r}') from None
     if nanoseconds < 0 or (nanoseconds == 0 and not zero):
         raise ParameterError(f"{name} must be longer than zero: {name}={value!r}; leave it out for none")
-    return int(nanoseconds)
+    return min(int(nanoseconds), LONGEST)
 
 
 def settings(value: Any) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def annualized_funding(market: Market, perpetual: Leg | None = None, window: Dur
     span = duration("window", window) or 0
 
     def build() -> Floats:
-        events, missing = market.funding(leg.contracts[0]), market.missing_funding(leg.contracts[0])
+        events, missing = market.funding(leg.contracts[0]), market.missing_funding(leg.contracts[0], whole=True)
         if len(events.times) == 0:
             raise DataError(f"{leg}: the dataset {market.info.name} has no funding; import it")
         total = np.concatenate([[0.0], np.cumsum(events.rates)])

@@ -17,7 +17,7 @@ from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Kind, Settle
 from backtest.market import DAY, Floats, Market, utc
 from backtest.result import Log, Prepared, Result
-from backtest.rule import Execution, Leg, Margin, MissingFunding, Rule, Sides, duration, number
+from backtest.rule import LONGEST, Execution, Leg, Margin, MissingFunding, Rule, Sides, duration, number
 from backtest.signals import HALF_SPREAD
 from backtest.strategy import Strategy
 from backtest.tapes import PairLayout, candidates, no_side_tapes, pair_records, side_tapes, slot_tape
@@ -98,6 +98,9 @@ def check_legs(market: Market, rule: Rule) -> None:
         market.leg(name)
         if market.instruments[name].settle is Settle.INVERSE:
             raise DataError(f"{name} is an inverse contract, and only linear ones are simulated; choose a linear contract")
+    bases = {market.instruments[name].base for name in names}
+    if len(bases) > 1:
+        raise DataError(f"the legs must be of one asset: {' and '.join(sorted(bases))}; equal base quantities hedge nothing else")
     if rule.long is not None and rule.short is not None:
         held = [np.zeros(len(market), bool) for _ in range(2)]
         for traded, leg in zip(held, (rule.long, rule.short), strict=True):
@@ -211,7 +214,7 @@ def rule_record(market: Market, rule: Rule, execution: Execution) -> Any:
     record["fraction"], record["resize_factor"] = rule.size, rule.resize_factor
     record["stop"] = np.inf if rule.stop is None else rule.stop
     record["loss"] = np.inf if rule.loss is None else rule.loss
-    record["expiry_nanoseconds"] = k.NEVER if rule.expiry_days is None else round(rule.expiry_days * DAY)
+    record["expiry_nanoseconds"] = k.NEVER if rule.expiry_days is None else min(round(rule.expiry_days * DAY), LONGEST)
     record["max_hold"] = duration("max_hold", rule.max_hold) or k.NEVER
     record["cooldown"] = duration("cooldown", rule.cooldown) or 0
     return record[0]

@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_strictly(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse all arguments; ParameterError with the nearest option for an unknown one."""
-        found, unknown = self.parse_known_args(arguments)
+        found, unknown = self.parse_known_args(joined(arguments))
         for word in unknown:
             if word.startswith("--"):
                 raise ParameterError(
@@ -65,6 +65,17 @@ class Parser(argparse.ArgumentParser):
                 )
             raise ParameterError(f'unexpected argument "{word}"; a parameter takes one value, see {self.prog} --help')
         return found
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """A flag and a value that begins with a minus as one word: argparse takes "-1e-3" for a flag."""
+    words: list[str] = []
+    for word in arguments:
+        if re.match(r"-[\d.]", word) and words and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
 
 
 def parse_value(text: str, kinds: tuple[Any, ...], name: str) -> Any:
@@ -77,15 +88,14 @@ def parse_value(text: str, kinds: tuple[Any, ...], name: str) -> Any:
         raise ParameterError(f"{name} must be true or false: {name}={text}")
     if "," in text and any(typing.get_origin(kind) is tuple for kind in kinds):
         return tuple(parse_value(part, (float,), name) for part in text.split(","))
-    for kind in (int, float):
-        if kind in kinds:
-            try:
-                return kind(text)
-            except ValueError:
-                if any(other is str or typing.get_origin(other) is typing.Literal for other in kinds):
-                    continue
-                empty = ", or none" if types.NoneType in kinds else ""
-                raise ParameterError(f"{name} must be a number{empty}: {name}={text}") from None
+    numeric = [kind for kind in (int, float) if kind in kinds]
+    for kind in numeric:
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    if numeric and not any(kind is str or typing.get_origin(kind) is typing.Literal for kind in kinds):
+        raise ParameterError(f"{name} must be a number{', or none' if types.NoneType in kinds else ''}: {name}={text}")
     return text
 
 
@@ -181,7 +191,7 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
         chosen = strategy(**values_of(found, strategy))
         own = {item.name for item in fields(strategy)}
         changes = {key: value for key, value in values_of(found, Rule).items() if key not in own}
-        execution = Execution(**values_of(found, Execution))
+        execution = Execution(**{key: value for key, value in values_of(found, Execution).items() if key not in own})
         capital = parse_value(found.capital, (float,), "capital")
         result = run(chosen, sample_market(found), capital=capital, execution=execution, **changes)
         print(result)

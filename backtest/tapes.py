@@ -68,14 +68,15 @@ def funding_accrual(market: Market, instrument: str, policy: MissingFunding) -> 
     """
     events, missing = market.funding(instrument), market.missing_funding(instrument)
     times, rates, marks = events.times, events.rates, events.marks
-    if len(missing) and policy is MissingFunding.FILL and len(times) and missing[-1] < times[-1] and missing[0] > times[0]:
+    between = len(missing) and len(times) and times[0] < missing[0] and missing[-1] < times[-1]
+    if policy is MissingFunding.FILL and between:
         times = np.concatenate([times, missing])
         rates = np.concatenate([rates, (rates[(after := np.searchsorted(events.times, missing))] + rates[after - 1]) / 2.0])
         marks = np.concatenate([marks, np.full(len(missing), np.nan)])
     elif len(missing):
         earlier = market.stamps[market.stamps < missing[0]]
-        remedy = f"end the run at {utc(earlier[-1])} (--end)" if len(earlier) else "choose a later start"
-        inside = ', or choose funding="fill"' if len(times) and missing[-1] < times[-1] else ""
+        remedy = f"end the run at {utc(earlier[-1])} (--end)" if len(earlier) > 1 else "choose a later start"
+        inside = ', or choose funding="fill"' if between else ""
         raise DataError(
             f"{instrument}: {len(missing)} funding events are missing, first {utc(missing[0])}, last {utc(missing[-1])}; import them, {remedy}{inside}"
         )
@@ -151,7 +152,10 @@ def table_of(market: Market, signal: Any, count: int, name: str) -> Floats:
                 f"{name} must be indexed by the market's clock (market.clock); reindex it, or give a plain array with one value a bar"
             )
         signal = signal.to_numpy().T
-    values = np.asarray(signal, dtype=np.float64)
+    try:
+        values = np.asarray(signal, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ParameterError(f"{name} must be numbers, one value a bar: it has {np.asarray(signal).dtype} values") from None
     if values.ndim == 1:
         values = values[None, :]
     if values.ndim != 2 or values.shape[1] != len(market) or values.shape[0] not in (1, count):

@@ -139,7 +139,7 @@ def build_market(market: NaiveMarket, rule: NaiveRule) -> tuple[Market, list[Leg
     built = Market(frames, instruments, data, step, tolerance(rule, stamps), DatasetInfo("case", "", True, ""))
     # The generator's events follow no schedule: none of them is missing.
     for name in funding:
-        built.memo(("missing", name), lambda: np.zeros(0, np.int64))
+        built.memo(("missing", name, False), lambda: np.zeros(0, np.int64))
     return built, legs
 
 

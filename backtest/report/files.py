@@ -16,7 +16,7 @@ def write_atomically(path: str | os.PathLike[str], text: str, *, what: str, opti
     Errors: StorageError if the target can't be written; a file that was there before is unchanged.
     """
     target = Path(path).expanduser()
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.parent / f".{target.name}.{os.getpid()}.part"
     try:
         if target.is_dir():
             raise IsADirectoryError("it is a folder")
