@@ -1,0 +1,555 @@
+"""Strategies and their command line: flags for every field, values by the fields' types, one sentence for every mistake, and no data needed."""
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+from markets import BARS, HOUR, PERP, SPOT, START, bars, ether, instrument, only, times, write
+
+import backtest as bt
+from backtest import kernels as k
+from backtest import strategy as module
+from backtest.data import sample
+from backtest.data.schema import Tables
+from backtest.errors import ParameterError
+from backtest.instruments import Kind
+from backtest.result import Result
+from backtest.rule import Execution, Rule, Sides
+from backtest.strategy import Strategy, command_line, kinds_of, main, parse_value, values_of
+
+ROOT = Path(__file__).parents[1]
+
+
+def script(name: str) -> ModuleType:
+    """A strategy's script as a module."""
+    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "strategies" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+CashAndCarry: type[Strategy] = script("cash_and_carry").CashAndCarry
+FundingCarry: type[Strategy] = script("funding_carry").FundingCarry
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlwaysOn(bt.Strategy):
+    """Hold an instrument, or spot against the perpetual."""
+
+    instrument: str | None = bt.param(None, "the only leg; none is spot against the perpetual")
+    days: int = bt.param(3, "a whole number, of no use")
+    flag: bool = bt.param(False, "a switch, of no use")
+
+    def rule(self, market: bt.Market) -> Rule:
+        if self.instrument:
+            return Rule(long=market.leg(self.instrument))
+        return Rule(long=market.spot, short=market.perpetual)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run in: reports go there."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report without figures, which take seconds to draw."""
+    monkeypatch.setattr(Result, "report", lambda self, path: (Path(path).parent.mkdir(exist_ok=True), Path(path).write_text("a report")))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write(tmp_path_factory.mktemp("strategy"), ether())
+
+
+# ---------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds", "value"),
+    [
+        ("0.5", (float,), 0.5), ("-1e-3", (float,), -1e-3), ("7", (float,), 7.0), ("7", (int,), 7), ("-2", (int,), -2),
+        ("none", (float, type(None)), None), ("None", (str, type(None)), None), ("NONE", (bool, type(None)), None), ("none", (str,), "none"),
+        ("30D", (str,), "30D"), ("30D", (str, type(None)), "30D"), ("5", (str,), "5"),
+        ("true", (bool,), True), ("Yes", (bool,), True), ("1", (bool,), True), ("False", (bool,), False), ("no", (bool,), False), ("0", (bool,), False),
+        ("auto", (float, Literal["auto"], type(None)), "auto"), ("1.5", (float, Literal["auto"], type(None)), 1.5), ("none", (float, Literal["auto"], type(None)), None),
+        ("0.001,0.002", (float, tuple[float, float], type(None)), (0.001, 0.002)), ("0.001", (float, tuple[float, float], type(None)), 0.001),
+        ("both", (Sides,), "both"), ("8h", (str, pd.Timedelta, type(None)), "8h"),
+    ],
+)  # fmt: skip
+def test_a_flags_text_becomes_its_fields_type(text: str, kinds: tuple[Any, ...], value: object) -> None:
+    found = parse_value(text, kinds, "x")
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds", "told"),
+    [
+        ("much", (float,), "x must be a number: x=much"),
+        ("none", (float,), "x must be a number: x=none"),
+        ("much", (float, type(None)), "x must be a number, or none: x=much"),
+        ("1.5", (int,), "x must be a number: x=1.5"),
+        ("0.1,much", (float, tuple[float, float]), "x must be a number: x=much"),
+        ("0.1,0.2", (float,), "x must be a number: x=0.1,0.2"),
+        ("maybe", (bool,), "x must be true or false: x=maybe"),
+        ("none", (bool,), "x must be true or false: x=none"),
+    ],
+)
+def test_a_flags_text_that_is_none_of_them_is_refused(text: str, kinds: tuple[Any, ...], told: str) -> None:
+    with pytest.raises(ParameterError, match=f"^{re.escape(told)}$"):
+        parse_value(text, kinds, "x")
+
+
+@pytest.mark.xfail(strict=True, raises=ParameterError, reason="the first number type of a union decides: 0.5 is refused as no number")
+def test_a_union_of_number_types_takes_the_one_that_fits() -> None:
+    assert parse_value("0.5", (int, float), "x") == 0.5
+
+
+def test_kinds_of_a_field() -> None:
+    assert kinds_of(float) == (float,)
+    assert kinds_of(float | None) == (float, type(None))
+    assert kinds_of(bool) == (bool,)
+
+
+# ---------------------------------------------------------------- strategies
+
+
+def test_an_unknown_parameter_has_a_nearest_name() -> None:
+    with pytest.raises(ParameterError, match=r'^unknown parameter "entr" of CashAndCarry; did you mean "enter"\?$'):
+        CashAndCarry(entr=0.1)
+    with pytest.raises(ParameterError, match=r'^unknown parameter "zzz" of FundingCarry; known: enter, exit, window$'):
+        FundingCarry(zzz=0.1)
+
+    class Bare(Strategy):
+        """Without parameters."""
+
+    with pytest.raises(ParameterError, match=r'^unknown parameter "enter" of Bare; it has none$'):
+        Bare(enter=0.1)
+
+
+def test_a_strategy_must_have_a_rule(data: str) -> None:
+    with pytest.raises(NotImplementedError, match=r"^Strategy must define rule\(market\)$"):
+        Strategy().rule(bt.load_market(data))
+
+
+def test_the_scripts_ask_for_what_they_say(data: str) -> None:
+    market = bt.load_market(data)
+    rule = CashAndCarry(min_days=3.0, enter=0.05).rule(market)
+    assert (rule.long, rule.short, rule.enter, rule.exit) == (market.spot, market.future_chain(3.0), 0.05, 0.02)
+    assert rule.signal is bt.net_carry(market, market.future_chain())
+    assert rule.exit_signal is bt.stay_carry(market, market.future_chain())
+    rule = FundingCarry(window="3D").rule(market)
+    assert (rule.long, rule.short, rule.signal) == (market.spot, market.perpetual, bt.annualized_funding(market, window="3D"))
+
+
+# ---------------------------------------------------------------- flags
+
+
+def help_of(strategy: type[Strategy], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as left:
+        main(strategy, ["--help"])
+    assert left.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("strategy", [CashAndCarry, FundingCarry, AlwaysOn], ids=lambda strategy: strategy.__name__)
+def test_every_field_has_a_flag_and_help_lists_it_with_its_default(strategy: type[Strategy], capsys: pytest.CaptureFixture[str]) -> None:
+    told = help_of(strategy, capsys)
+    general = {"data", "start", "end", "freq", "staleness", "max_gap", "capital", "report", "json", "help"}
+    named = {item.name: item for owner in (Execution, Rule, strategy) for item in fields(owner) if "help" in item.metadata}
+    flags = {name.replace("_", "-") for name in (*general, *named)}
+    assert set(re.findall(r"^  (?:-h, )?--([a-z-]+)", told, re.MULTILINE)) == flags
+    words = " ".join(told.split())
+    for item in named.values():
+        assert " ".join(item.metadata["help"].split()) in words
+        if "(default:" not in item.metadata["help"]:
+            shown = "none" if item.default is None else item.default
+            assert f"{item.metadata['help']} (default: {shown})" in words
+    assert strategy.__doc__ is not None
+    assert strategy.__doc__ in told
+    assert told.startswith(f"usage: {re.sub('(?<!^)(?=[A-Z])', '_', strategy.__name__).lower()} [-h]")
+
+
+def test_flags_set_what_they_name() -> None:
+    parser = command_line(CashAndCarry, "carry")
+    words = "--enter none --exit 0.01 --min-days 7 --size 0.3 --resize none --stake yes --sides both --margin cross --spot-fee 0.002 --funding fill"
+    found = parser.parse_strictly(words.split())
+    assert values_of(found, CashAndCarry) == {"enter": None, "exit": 0.01, "min_days": 7.0}
+    assert values_of(found, Rule) | {"enter": 0, "exit": 0} == {
+        "enter": 0, "exit": 0, "size": 0.3, "resize": None, "stake": True, "sides": "both",
+    }  # fmt: skip
+    assert values_of(found, Execution) == {"margin": "cross", "spot_fee": 0.002, "funding": "fill"}
+    assert values_of(parser.parse_strictly(["--exit", "-0.05", "--idle-rate=-0.01"]), CashAndCarry) == {"exit": -0.05}
+    assert values_of(parser.parse_strictly([]), Rule) == {}
+
+
+def test_a_strategys_own_parameter_comes_before_the_rules(data: str, plain: None, here: Path) -> None:
+    """`max_hold` is a field of both: the strategy's decides, and what it makes of it is not overruled."""
+    main(CashAndCarry, ["--data", data, "--enter", "none", "--exit", "none", "--max-hold", "5h", "--min-days", "0", "--json", "run.json"])
+    told = json.loads((here / "run.json").read_text())
+    assert told["params"]["max_hold"] == "5h"
+    assert told["execution"]["max_hold"] == "5h"
+    assert {trade["reason"] for trade in told["trades"]} >= {"time"}
+
+
+@pytest.mark.xfail(strict=True, raises=SystemExit, reason="a strategy's parameter named like one of Execution's is handed to both")
+def test_a_strategys_own_parameter_comes_before_the_executions(data: str, plain: None) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Own(bt.Strategy):
+        """A parameter of its own called funding."""
+
+        funding: float = bt.param(0.1, "enter at this rate of funding")
+
+        def rule(self, market: bt.Market) -> Rule:
+            return Rule(long=market.spot, size=self.funding)
+
+    main(Own, ["--data", data, "--funding", "0.2"])
+
+
+@pytest.mark.xfail(strict=True, raises=SystemExit, reason="argparse takes a negative number in scientific notation for a flag")
+def test_negative_numbers_may_be_written_in_any_way(data: str, plain: None) -> None:
+    main(FundingCarry, ["--data", data, "--enter", "none", "--exit", "-1e-3"])
+
+
+# ---------------------------------------------------------------- a whole run
+
+
+def test_a_run_prints_the_table_and_writes_report_and_json(data: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        AlwaysOn,
+        ["--data", data, "--capital", "50000", "--size", "0.2", "--json", "out/run.json", "--start", "2024-03-02", "--end", "2024-03-08"],
+    )
+    printed = capsys.readouterr()
+    assert "AlwaysOn" in printed.out
+    assert "SIMULATED" in printed.out
+    assert printed.out.endswith("Report: reports/always_on.html\nJSON: out/run.json\n")
+    assert printed.err == ""
+    assert "SIMULATED" in (here / "reports" / "always_on.html").read_text()
+    told = json.loads((here / "out" / "run.json").read_text())
+    assert (told["capital"], told["bars"], told["start"], told["end"]) == (50_000.0, 144, "2024-03-02T00:00:00Z", "2024-03-08T00:00:00Z")
+
+
+TRADE = {
+    "entered_at", "exited_at", "side", "contract", "quantity", "entry_long", "entry_short", "exit_long", "exit_short", "settlement_price",
+    "entry_premium", "exit_premium", "reason", "pnl", "attribution",
+}  # fmt: skip
+
+
+def test_the_json_of_a_run_has_the_designs_keys(data: str, plain: None, here: Path) -> None:
+    main(CashAndCarry, ["--data", data, "--enter", "none", "--exit", "none", "--min-days", "0", "--json", "run.json"])
+    told = json.loads((here / "run.json").read_text())
+    design = {"strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"}
+    assert set(told) == design | {"quote", "execution", "fills", "notes"}, "four keys beyond the design's, for who checks a run"
+    assert set(told["dataset"]) == {"name", "hash", "simulated"}
+    assert set(told["metrics"]) == {
+        "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover",
+        "trades", "win_rate", "avg_hold_days",
+    }  # fmt: skip
+    assert set(told["attribution"]) == set(k.SOURCES)
+    assert len(told["trades"]) == 2
+    for trade in told["trades"]:
+        assert set(trade) == TRADE
+        assert set(trade["attribution"]) == set(k.SOURCES)
+        assert sum(trade["attribution"].values()) == pytest.approx(trade["pnl"])
+    assert sum(told["attribution"].values()) == pytest.approx(told["final_equity"] - told["capital"])
+    assert told["params"] == {"enter": None, "exit": None, "min_days": 0.0, "max_hold": "120D"}
+    assert (told["strategy"], told["metrics"]["trades"], told["dataset"]["simulated"]) == ("CashAndCarry", 2, True)
+    assert (told["trades"][0]["reason"], told["trades"][1]["exited_at"]) == ("expiry", None)
+
+
+def test_without_data_the_sample_is_made_once(
+    plain: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    place, made = str(tmp_path / "dataset"), []
+
+    def fake(path: str) -> str:
+        made.append(path)
+        return write(tmp_path, ether(), "sample")
+
+    monkeypatch.setattr(module, "SAMPLE", place)
+    monkeypatch.setattr(sample, "build_sample", fake)
+    main(AlwaysOn, [])
+    printed = capsys.readouterr()
+    assert printed.err == f"No dataset given: making the simulated sample in {place} …\n"
+    assert "sample" in printed.out
+    main(AlwaysOn, [])
+    assert capsys.readouterr().err == ""
+    assert made == [place]
+
+
+def test_coarser_bars_and_staleness_from_the_command_line(data: str, plain: None, here: Path) -> None:
+    main(AlwaysOn, ["--data", data, "--freq", "8h", "--staleness", "1h", "--json", "run.json"])
+    assert json.loads((here / "run.json").read_text())["bars"] == BARS // 8
+
+
+# ---------------------------------------------------------------- mistakes: exit code 2, one sentence, no traceback
+
+
+def mistake(capsys: pytest.CaptureFixture[str], strategy: type[Strategy], *arguments: str, printed: bool = False) -> str:
+    """Run a command line that must fail; its sentence without the "error: "."""
+    with pytest.raises(SystemExit) as left:
+        main(strategy, list(arguments))
+    captured = capsys.readouterr()
+    assert left.value.code == 2
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1, "one sentence"
+    assert (captured.out != "") == printed
+    return captured.err.removeprefix("error: ").rstrip("\n")
+
+
+PARAMETERS = [
+    (("--enter", "0.01"), "exit must be below enter: exit=0.02, enter=0.01; only a signal of 0 and 1 may use one threshold for both"),
+    (("--size", "-1"), "size must be above 0: size=-1"),
+    (("--size", "0"), "size must be above 0: size=0"),
+    (("--leverage", "0"), "leverage must be above 0: leverage=0"),
+    (("--entr", "0.1"), 'unknown parameter --entr; did you mean "--enter"?'),
+    (("--entr=0.1",), 'unknown parameter --entr; did you mean "--enter"?'),
+    (("--min-day", "3"), 'unknown parameter --min-day; did you mean "--min-days"?'),
+    (("--enter", "0.1", "0.2"), 'unexpected argument "0.2"; a parameter takes one value, see cash_and_carry --help'),
+    (("--enter",), "argument --enter: expected one argument; see cash_and_carry --help"),
+    (("--enter", "much"), "enter must be a number, or none: enter=much"),
+    (("--enter", "nan"), "enter must be a finite number: enter=nan"),
+    (("--min-days", "none"), "min_days must be a number: min_days=none"),
+    (("--min-days", "-1"), "min_days must be at least 0: min_days=-1.0"),
+    (("--stake", "maybe"), "stake must be true or false: stake=maybe"),
+    (("--resize", "0.5"), "resize must be above 1: resize=0.5"),
+    (("--resize", "often"), "resize must be a finite number: resize=often"),
+    (("--sides", "left"), "sides must be one of plus, minus, both: sides=left"),
+    (("--margin", "none"), "margin must be one of isolated, cross, off: margin=none"),
+    (("--spot-fee", "10"), "spot_fee is a fraction: spot_fee=10 must be below 1; 10 bps are 0.001"),
+    (("--half-spread", "0.1,0.2,0.3"), "half_spread takes one number, or two for the long and the short leg: half_spread=(0.1, 0.2, 0.3)"),
+    (("--max-hold", "soon"), 'max_hold must be a duration like "30D" or "8h": max_hold=\'soon\''),
+    (("--cooldown=-1D",), "cooldown must be longer than zero: cooldown='-1D'; leave it out for none"),
+    (("--capital", "0"), "capital must be above 0: capital=0"),
+    (("--capital", "much"), "capital must be a number: capital=much"),
+    (("--start", "2024-13-01"), 'start must be a time like "2024-01-31" or "2024-01-31T08:00": start=\'2024-13-01\''),
+    (("--end", "soon"), 'end must be a time like "2024-01-31" or "2024-01-31T08:00": end=\'soon\''),
+    (
+        ("--start", "2024-03-05", "--end", "2024-03-04"),
+        "start must be before end: start=2024-03-05 00:00:00+00:00, end=2024-03-04 00:00:00+00:00",
+    ),
+    (("--freq", "often"), "freq must be a bar length like \"4h\" or \"1D\": freq='often'"),
+    (("--staleness", "old"), 'staleness must be a duration like "30D" or "8h": staleness=\'old\''),
+    (("--max-gap", "wide"), 'max_gap must be a duration like "30D" or "8h": max_gap=\'wide\''),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "told"), PARAMETERS, ids=lambda value: "_".join(value) if isinstance(value, tuple) else "")
+def test_parameters_outside_their_rule(data: str, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str) -> None:
+    assert mistake(capsys, CashAndCarry, "--data", data, *arguments) == told
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--start", "NaT"), ("--end", ""), ("--end", "1600-01-01"), ("--freq", "0h"), ("--min-days", "inf"), ("--report", ".")]
+)
+@pytest.mark.xfail(strict=True, reason="these end in a traceback")
+def test_mistakes_that_nobody_expects(data: str, capsys: pytest.CaptureFixture[str], plain: None, arguments: tuple[str, ...]) -> None:
+    mistake(capsys, CashAndCarry, "--data", data, *arguments, printed=arguments[0] == "--report")
+
+
+@pytest.mark.xfail(strict=True, reason="pandas takes a number without a unit for nanoseconds: every trade ends at once")
+def test_a_duration_without_a_unit_is_refused(data: str, capsys: pytest.CaptureFixture[str], plain: None) -> None:
+    assert mistake(capsys, CashAndCarry, "--data", data, "--max-hold", "30").startswith("max_hold must be a duration")
+
+
+def test_no_dataset_at_the_place_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    told = "nowhere near: no dataset there (dataset.json is missing); make one with: carry data import … --into 'nowhere near'"
+    assert mistake(capsys, CashAndCarry, "--data", "nowhere near") == told
+
+
+def test_an_unknown_instrument(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = mistake(capsys, AlwaysOn, "--data", data, "--instrument", "ETHUSDT-SPOTT")
+    assert told == 'unknown instrument "ETHUSDT-SPOTT" in dataset test; did you mean "ETHUSDT-SPOT"?'
+
+
+def test_a_dataset_without_what_the_rule_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, only(ether(), SPOT))
+    told = mistake(capsys, FundingCarry, "--data", path)
+    assert told == "the rule needs one perpetual and the dataset test has none; the market has ETHUSDT-SPOT"
+    told = mistake(capsys, CashAndCarry, "--data", path)
+    assert told == "the rule needs dated futures and the dataset test has none; the market has ETHUSDT-SPOT"
+
+
+def test_several_spots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = ether()
+    tables.instruments.append(instrument("ETHUSDC-SPOT", Kind.SPOT, quote="USDC"))
+    tables.bars["ETHUSDC-SPOT"] = tables.bars[SPOT]
+    told = mistake(capsys, CashAndCarry, "--data", write(tmp_path, tables))
+    assert told.startswith("the rule needs one spot and the dataset test has several: ETHUSDC-SPOT, ETHUSDT-SPOT; choose one with")
+
+
+def test_spot_and_future_without_overlap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = ether()
+    tables.bars[SPOT] = tables.bars[SPOT].iloc[:40]
+    for item in tables.instruments[2:]:
+        tables.bars[item.id] = tables.bars[item.id].iloc[50:]
+    told = mistake(capsys, CashAndCarry, "--data", write(tmp_path, tables))
+    assert told == (
+        "ETHUSDT-SPOT and chain of 2 dated contracts, at least 14 days to expiry have no bar in common "
+        "(2024-03-01T01:00Z to 2024-03-02T16:00Z; 2024-03-03T03:00Z to 2024-03-09T08:00Z); "
+        "import a period that both cover, or allow older closes with staleness=…"
+    )
+
+
+def without_event(folder: Path, *numbers: int) -> str:
+    tables = ether()
+    events = tables.funding[PERP]
+    tables.funding[PERP] = events.drop(events.index[list(numbers)])
+    return write(folder, tables)
+
+
+def test_funding_with_a_missing_event_and_the_end_that_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plain: None, here: Path
+) -> None:
+    arguments = ["--data", without_event(tmp_path, 20, 21), "--enter", "none", "--exit", "none", "--window", "1D"]
+    told = mistake(capsys, FundingCarry, *arguments)
+    assert told == (
+        f"{PERP}: 2 funding events are missing, first 2024-03-07T16:00Z, last 2024-03-08T00:00Z; import them, "
+        'end the run at 2024-03-07T15:00Z (--end), or choose funding="fill"'
+    )
+    main(FundingCarry, [*arguments, "--end", "2024-03-07T15:00Z", "--json", "run.json"])
+    assert json.loads((here / "run.json").read_text())["end"] == "2024-03-07T15:00:00Z"
+    assert mistake(capsys, FundingCarry, *arguments, "--end", "2024-03-07T16:00Z", printed=True).startswith(f"{PERP}: 1 funding events are")
+    main(FundingCarry, [*arguments, "--funding", "fill"])
+    assert "2 missing funding events were filled" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_gap_beyond_the_tolerance_and_the_way_around(tmp_path: Path, capsys: pytest.CaptureFixture[str], plain: None) -> None:
+    tables = ether()
+    tables.bars[SPOT] = tables.bars[SPOT].drop(tables.bars[SPOT].index[100:130])
+    path = write(tmp_path, tables)
+    told = mistake(capsys, CashAndCarry, "--data", path)
+    assert told == (
+        f"{SPOT}: no bars from 2024-03-05T04:00Z to 2024-03-06T11:00Z (1 days 07:00:00), longer than max_gap=1 days 00:00:00; "
+        'import the missing bars, choose a period outside, or allow it with max_gap="31h"'
+    )
+    main(CashAndCarry, ["--data", path, "--max-gap", "31h"])
+    assert f"{SPOT}: 1 gaps in the bars" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_truncated_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, ether())
+    file = Path(path) / "bars" / f"instrument={PERP}" / "year=2024" / "part-0.parquet"
+    file.write_bytes(file.read_bytes()[:-200])
+    told = mistake(capsys, AlwaysOn, "--data", path)
+    assert told.startswith(f"{file}: is truncated or damaged and can't be read (")
+    assert told.endswith("); restore it or import the data again")
+
+
+@pytest.mark.parametrize("name", ["instruments.parquet", "dataset.json"])
+def test_a_damaged_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    path = write(tmp_path, ether())
+    (Path(path) / name).write_bytes(b"{" * 50)
+    told = mistake(capsys, AlwaysOn, "--data", path)
+    assert told.startswith(f"{path}/{name}: ")
+    assert "restore it or import the data again" in told
+
+
+def test_a_bar_that_cannot_be_true(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = ether()
+    tables.bars[PERP].iloc[7, 3] = 0.0
+    told = mistake(capsys, AlwaysOn, "--data", write(tmp_path, tables))
+    assert told.startswith("ETHUSDT-PERP at 2024-03-01T08:00Z: close is 0; prices must be above 0 and finite; correct the row or remove it")
+
+
+def test_a_period_without_bars(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = mistake(capsys, AlwaysOn, "--data", data, "--start", "2030-01-01")
+    assert told == f"{data}: no bars between 2030-01-01T00:00Z and the end; choose a period within 2024-03-01T01:00Z to 2024-03-09T08:00Z"
+
+
+@pytest.mark.parametrize(("flag", "what"), [("--report", "report"), ("--json", "JSON")])
+def test_a_place_that_cannot_be_written(
+    data: str, capsys: pytest.CaptureFixture[str], here: Path, flag: str, what: str, request: Any
+) -> None:
+    if flag == "--json":
+        request.getfixturevalue("plain")
+    (here / "file").write_text("kept")
+    told = mistake(capsys, AlwaysOn, "--data", data, flag, "file/run.out", printed=True)
+    assert told.startswith(f"{what} can't be written to file/run.out: ")
+    assert told.endswith(f"free some space, or choose another place with {flag}")
+    assert (here / "file").read_text() == "kept"
+
+
+def test_staking_before_it_could_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = Tables(instruments=[instrument(SPOT, Kind.SPOT)], bars={SPOT: bars(np.full(30, 9.0), times("2022-01-01T01:00Z", 30))})
+    told = mistake(capsys, AlwaysOn, "--data", write(tmp_path, tables), "--instrument", SPOT, "--stake", "true")
+    assert told.startswith(
+        "stake=True is refused before 2023-04-12, when staked ETH could not be withdrawn: the run starts 2022-01-01T00:00Z;"
+    )
+
+
+# ---------------------------------------------------------------- as a user starts them
+
+
+def started(here: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *words], cwd=here, env=environment, capture_output=True, text=True, timeout=120)
+
+
+SCRIPTS: list[tuple[str, Callable[[Path], list[str]], str]] = [
+    ("cash_and_carry", lambda folder: ["--entr", "0.1"], 'error: unknown parameter --entr; did you mean "--enter"?\n'),
+    (
+        "cash_and_carry",
+        lambda folder: ["--data", "nowhere"],
+        "error: nowhere: no dataset there (dataset.json is missing); make one with: carry data import … --into nowhere\n",
+    ),
+    (
+        "funding_carry",
+        lambda folder: ["--data", without_event(folder, 20), "--window", "1D"],
+        "error: ETHUSDT-PERP: 1 funding events are missing, first 2024-03-07T16:00Z, last 2024-03-07T16:00Z; import them, "
+        'end the run at 2024-03-07T15:00Z (--end), or choose funding="fill"\n',
+    ),
+    (
+        "funding_carry",
+        lambda folder: ["--leverage", "0", "--data", write(folder, ether())],
+        "error: leverage must be above 0: leverage=0\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "told"), SCRIPTS, ids=["unknown", "nowhere", "funding", "leverage"])
+def test_a_script_ends_with_one_sentence_and_code_2(
+    here: Path, tmp_path: Path, name: str, arguments: Callable[[Path], list[str]], told: str
+) -> None:
+    done = started(here, str(ROOT / "strategies" / f"{name}.py"), *arguments(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+    assert list(here.iterdir()) == []
+
+
+def test_importing_the_package_is_light(here: Path) -> None:
+    """Compiler, plots, templates and vectorbt take seconds: they are imported where they are used."""
+    done = started(here, "-c", "import sys, backtest; print(*sorted(sys.modules))")
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"backtest", "pandas", "numpy"} <= loaded
+    assert not loaded & {"matplotlib", "vectorbt", "numba", "jinja2", "pyarrow", "scipy"} - {"pyarrow"}
+
+
+def test_the_package_offers_its_names() -> None:
+    assert len(set(bt.__all__)) == len(bt.__all__)
+    for name in bt.__all__:
+        assert getattr(bt, name) is not None
+    with pytest.raises(AttributeError, match=r"^module 'backtest' has no attribute 'sweeep'$"):
+        _ = bt.sweeep
+    assert isinstance(command_line(AlwaysOn, "x"), argparse.ArgumentParser)
+    assert ether().bars[SPOT].index[0] == START + HOUR
