@@ -218,7 +218,6 @@ def test_offers_are_computed_once_a_chain(market: Market) -> None:
     assert offered(market, market.future_chain(3)) is not offered(market, market.future_chain(4))
 
 
-@pytest.mark.xfail(strict=True, reason="the shared array of offers can be written to, and every later run would read it")
 def test_offers_are_read_only(market: Market) -> None:
     choice = offered(market, market.future_chain())
     with pytest.raises(ValueError, match="read-only"):

@@ -212,13 +212,11 @@ def test_parameters_carry_their_help() -> None:
 
 
 @pytest.mark.parametrize("name", ["size", "leverage"])
-@pytest.mark.xfail(strict=True, reason="None passes as a number: the run then holds NaN, and trades nothing without a word")
 def test_size_and_leverage_cannot_be_none(name: str) -> None:
     with pytest.raises(ParameterError, match=f"^{name} must be"):
         pair(**{name: None})
 
 
-@pytest.mark.xfail(strict=True, reason="the message about the signal formats enter before enter is checked: a bare ValueError")
 def test_a_threshold_that_is_text_is_refused_without_a_signal_too() -> None:
     with pytest.raises(ParameterError, match="enter"):
         Rule(long=SPOT, enter="much")  # type: ignore[arg-type]

@@ -196,7 +196,6 @@ def test_it_reaches_back_before_the_run(tmp_path: Path) -> None:
     assert not np.isnan(annualized_funding(late, window="3D")).any()
 
 
-@pytest.mark.xfail(strict=True, reason="missing events are looked for from the run's start on, though the window reaches back before it")
 def test_an_event_missing_before_the_run_is_missing_all_the_same(tmp_path: Path) -> None:
     tables = ether()
     tables.funding[PERP] = tables.funding[PERP].drop(tables.funding[PERP].index[9])  # 03-04T00:00
@@ -205,9 +204,6 @@ def test_an_event_missing_before_the_run_is_missing_all_the_same(tmp_path: Path)
     np.testing.assert_allclose(annualized_funding(late, window="1D")[0], annualized_funding(whole, window="1D")[0][-len(late) :])
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="an unknown interval of the first event ends in a traceback; elsewhere it counts as 8 h"
-)
 def test_an_unknown_interval_counts_as_eight_hours(tmp_path: Path) -> None:
     tables = ether()
     tables.funding[PERP]["interval_hours"] = np.nan
