@@ -1076,12 +1076,10 @@ def fill_sources(
 ) -> None:
     """Cumulated cash of every source at every close: out[source, bar], sources in the order of SOURCES.
 
-    booked: [row, source], the source fields of the ledger. derivative: per slot, whether its accrual is funding.
+    out: zeros. booked: [row, source], the source fields of the ledger. derivative: per slot, whether its accrual is funding.
     """
     n = out.shape[1]
     end = ledger[0].bar if rows > 0 else n
-    for k in range(out.shape[0]):
-        out[k, :end] = 0.0
     add_linear(out[IDLE_CASH_ROW][:end], capital, 0.0, tapes.rates[IDLE][1 : end + 1])
     for r in range(rows):
         row = ledger[r]
@@ -1089,7 +1087,8 @@ def fill_sources(
         if end <= begin:
             continue
         for k in range(out.shape[0]):
-            out[k, begin:end] = booked[r, k]
+            if booked[r, k] != 0.0:  # a source that never flows leaves its page of zeros untouched
+                out[k, begin:end] = booked[r, k]
         money, rates = (FINANCING_ROW, tapes.rates[BORROW]) if row.balance < 0.0 else (IDLE_CASH_ROW, tapes.rates[IDLE])
         add_linear(out[money][begin:end], row.balance, row.rate_reference, rates[begin + 1 : end + 1])
         pair = tapes.pairs[row.pair]

@@ -24,7 +24,7 @@ def equity_column(tapes: k.Tapes, ledger: Records, n: int, capital: float) -> Fl
 
 def source_columns(tapes: k.Tapes, ledger: Records, derivative: Any, legs: int, n: int, capital: float) -> Floats:
     """Cumulated cash of every source at every close, in the order of `kernels.SOURCES`. [source, bar]"""
-    out = np.empty((len(k.SOURCES), n))
+    out = np.zeros((len(k.SOURCES), n))
     booked = np.array([ledger[name] for name in k.SOURCES]).T.copy() if len(ledger) else np.zeros((1, len(k.SOURCES)))
     k.fill_sources(out, room(ledger), booked, len(ledger), tapes, derivative, legs, capital)
     return out

@@ -71,7 +71,7 @@ class Result:
     def equity(self) -> pd.Series:
         """Equity at every bar's close, in the quote currency."""
         values = ledger.equity_column(self._prepared.tapes, self._log.ledger, self.bars, self.capital)
-        return pd.Series(values, index=self._prepared.market.clock, name="equity")
+        return pd.Series(values, index=self._prepared.market.clock, name="equity", copy=False)
 
     @cached_property
     def attribution(self) -> pd.DataFrame:
@@ -80,7 +80,7 @@ class Result:
         columns = ledger.source_columns(
             prepared.tapes, self._log.ledger, prepared.terms["derivative"] != 0, int(prepared.rule_record["legs"]), self.bars, self.capital
         )
-        return pd.DataFrame(columns.T, index=prepared.market.clock, columns=list(k.SOURCES))
+        return pd.DataFrame(columns.T, index=prepared.market.clock, columns=list(k.SOURCES), copy=False)
 
     @cached_property
     def positions(self) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pytest
 from real_sums import EXPIRIES, hourly_bars, strategy
 
 import backtest as bt
+from backtest.data.store import open_dataset, write_dataset
 
 pytest_plugins = ["real_sets"]
 
@@ -95,6 +96,35 @@ def test_what_was_done_does_not_depend_on_what_came_after(run: Callable[[str, st
     pd.testing.assert_frame_equal(short.positions, long.positions[:cut], check_exact=True, check_freq=False)
     over = long.trades[long.trades["exited_at"] < cut]
     pd.testing.assert_frame_equal(short.trades.iloc[: len(over)], over, check_exact=True, check_dtype=len(short.fills) > 0)
+
+
+@pytest.mark.parametrize("end", ["2023-12-27T15:00Z", "2023-12-27T16:00Z"])
+def test_another_future_changes_no_fill_before_it(run: Callable[[str, str], bt.Result], rates_set: Path, tmp_path: Path, end: str) -> None:
+    """Dated futures 5% dearer and the perpetual 5% cheaper from an hour on, but for the opens at it: the first entry, decided at the close of 16:00, stays.
+
+    It fills at the open that 16:00 is. Had it been decided with a later close, it would move; an hour earlier nothing may fill in either.
+    """
+    cut, source = pd.Timestamp(end), open_dataset(rates_set)
+    tables = source.tables()
+    for name, bars in tables.bars.items():
+        later = bars.index > cut
+        changed = bars.copy()
+        changed.loc[later, ["open", "high", "low", "close"]] *= {"SPOT": 1.0, "PERP": 0.95}.get(name[8:], 1.05)
+        following = bars.index[later][:1]
+        changed.loc[following, "open"] = bars.loc[following, "open"]
+        changed.loc[following, "high"] = changed.loc[following, ["open", "high"]].max(axis=1)
+        changed.loc[following, "low"] = changed.loc[following, ["open", "low"]].min(axis=1)
+        tables.bars[name] = changed
+    write_dataset(tmp_path / "other", tables, name="other", source="test", simulated=True, licence="")
+    other = bt.load_market(str(tmp_path / "other"), end=FUNDED)
+    for name, settings in STRATEGIES.items():
+        whole, changed_run = run(name, FUNDED), bt.run(strategy(**settings), other)
+        before = [result.fills[result.fills["time"] <= cut].reset_index(drop=True) for result in (whole, changed_run)]
+        pd.testing.assert_frame_equal(before[1], before[0], check_exact=True)
+        pd.testing.assert_series_equal(changed_run.equity[:cut], whole.equity[:cut], check_exact=True)
+        assert float(changed_run.equity.iloc[-1]) != float(whole.equity.iloc[-1])
+        if STRATEGIES[name]["name"] == "cash_and_carry":
+            assert len(before[0]) == (2 if end == "2023-12-27T16:00Z" else 0)
 
 
 def test_the_cuts_fall_where_something_happens(run: Callable[[str, str], bt.Result]) -> None:

@@ -177,6 +177,7 @@ def test_without_resize_the_short_is_liquidated_in_2021(days: bt.Market, raw: Pa
         assert fills[2]["price"] == pytest.approx(price, abs=1e-9)
         assert trade["exit_long"] == spot["open"][time + DAY] == fills[3]["reference"]
         fee = LIQUIDATION_FEE * quantity * price
+        assert fills[2]["fee"] == pytest.approx(fee, abs=CENTS)
         left = quantity * entry + funding - quantity * (price - entry) - fee
         parted = price * spot["close"][time] / perpetual["close"][time]
         expected = dict.fromkeys(SOURCES, 0.0) | {

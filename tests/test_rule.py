@@ -213,7 +213,7 @@ def test_parameters_carry_their_help() -> None:
 
 @pytest.mark.parametrize("name", ["size", "leverage"])
 def test_size_and_leverage_cannot_be_none(name: str) -> None:
-    with pytest.raises(ParameterError, match=f"^{name} must be"):
+    with pytest.raises(ParameterError, match=f"^{name} must be a number: {name}=None$"):
         pair(**{name: None})
 
 

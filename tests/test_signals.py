@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 from types import ModuleType
@@ -80,6 +81,18 @@ def test_carry_to_enter_spreads_the_round_trip_over_the_days_left(market: Market
     ]  # fmt: skip
     np.testing.assert_allclose(net_carry(market, chain, cost=cost), expected, rtol=1e-11, atol=1e-14)
     assert round_trip_cost(market, chain) == pytest.approx(0.0033)
+
+
+def test_the_cost_is_by_the_rules_of_the_first_bar(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fees that rise later are not known at the beginning, and one number for all bars must not know them."""
+    now = signals.rules_of
+    raised = market.clock[0] + HOUR
+
+    def dated(item: Any, time: pd.Timestamp) -> Any:
+        return now(item, time) if time < raised else replace(now(item, time), spot_fee=0.5, derivative_fee=0.5)
+
+    monkeypatch.setattr(signals, "rules_of", dated)
+    assert round_trip_cost(market, market.future_chain()) == pytest.approx(0.0033)
 
 
 def test_carry_is_unknown_below_a_day_and_where_a_close_is_missing(tmp_path: Path) -> None:
