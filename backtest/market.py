@@ -166,14 +166,12 @@ class Market:
 
     def leg(self, instrument: str) -> Leg:
         """One instrument as a leg; DataError with the nearest name if the market lacks it."""
-        if instrument in self._dataset.instruments and instrument not in self.instruments:
-            raise DataError(
-                f"{instrument} has no bars between {utc(self.start)} and {utc(self.stamps[-1])} in {self.info.name}; choose another period"
-            )
         if instrument not in self.instruments:
-            raise DataError(
-                f'unknown instrument "{instrument}" in dataset {self.info.name}; {did_you_mean(instrument, list(self.instruments))}'
-            )
+            if instrument in self._dataset.instruments:
+                period = f"between {utc(self.start)} and {utc(self.stamps[-1])}"
+                raise DataError(f"{instrument} has no bars {period} in dataset {self.info.name}; choose another period")
+            hint = did_you_mean(instrument, list(self.instruments))
+            raise DataError(f'unknown instrument "{instrument}" in dataset {self.info.name}; {hint}')
         return Leg(kind=self.instruments[instrument].kind, contracts=(instrument,))
 
     def future_chain(self, min_days: float = 0.0, *, base: str | None = None) -> Leg:

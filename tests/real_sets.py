@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from real_sums import STAKING_ROWS
 
 from backtest import cli
 
@@ -29,7 +30,6 @@ value = "percent"
 [scale]
 value = 0.01
 """
-STAKING_ROWS = "day,percent\n2023-05-31,4.0\n2023-12-15,3.6\n2024-05-01,3.2\n2025-01-15,3.0\n"  # real_sums.staking_yield reads the same
 
 
 def bring_in(into: Path, *arguments: object) -> Path:
