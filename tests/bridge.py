@@ -47,7 +47,8 @@ class CaseData:
         return self._funding[name]
 
     def settlements(self) -> pd.DataFrame:
-        return pd.DataFrame({"instrument": list(self._settlements), "price": list(self._settlements.values())})
+        stamps = times(range(len(self._settlements)))
+        return pd.DataFrame({"instrument": list(self._settlements), "ts": stamps, "price": list(self._settlements.values())})
 
     def bars(self, name: str, start: pd.Timestamp | None, end: pd.Timestamp | None) -> pd.DataFrame:
         return self._frames[name]

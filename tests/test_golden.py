@@ -301,10 +301,11 @@ def test_the_coarser_lot_and_the_larger_minimum_notional_of_both_legs_count() ->
 
 
 def test_a_short_receives_positive_funding_and_a_long_pays_it() -> None:
+    # 50·100·0.001 = 5 and −50·110·0.003 = −16.5, each on the close before it.
     events = [(DAY + DAY // 2, 0.001, NAN), (2 * DAY + DAY // 2, -0.003, NAN)]
-    # 50·100·0.001 = 5 and −50·100·0.003 = −15.
-    assert last(trade(None, perpetual(flat(3), funding=events))) == near({"funding": -10.0})
-    assert last(trade(perpetual(flat(3), funding=events))) == near({"funding": 10.0})
+    one = {"opens": [100.0, 100.0, 110.0], "closes": [100.0, 110.0, 110.0], "funding": events}
+    assert last(trade(None, perpetual(**one))) == near({"price_short": -500.0, "funding": -11.5})
+    assert last(trade(perpetual(**one))) == near({"price_long": 500.0, "funding": 11.5})
 
 
 def test_a_payment_belongs_to_the_bar_that_its_instant_ends_and_to_the_position_after_that_bars_fills() -> None:

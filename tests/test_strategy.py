@@ -203,12 +203,20 @@ def test_flags_set_what_they_name() -> None:
 
 
 def test_a_strategys_own_parameter_comes_before_the_rules(data: str, plain: None, here: Path) -> None:
-    """`max_hold` is a field of both: the strategy's decides, and what it makes of it is not overruled."""
-    main(CashAndCarry, ["--data", data, "--enter", "none", "--exit", "none", "--max-hold", "5h", "--min-days", "0", "--json", "run.json"])
+    """Both have a `size`: the strategy's decides, and what it makes of it is not overruled."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Halved(bt.Strategy):
+        """Take half of what is asked for."""
+
+        size: float = bt.param(0.4, "twice the position")
+
+        def rule(self, market: bt.Market) -> Rule:
+            return Rule(long=market.spot, size=self.size / 2)
+
+    main(Halved, ["--data", data, "--size", "0.2", "--json", "run.json"])
     told = json.loads((here / "run.json").read_text())
-    assert told["params"]["max_hold"] == "5h"
-    assert told["execution"]["max_hold"] == "5h"
-    assert {trade["reason"] for trade in told["trades"]} >= {"time"}
+    assert (told["params"], told["execution"]["size"]) == ({"size": 0.2}, "0.1")
 
 
 def test_a_strategys_own_parameter_comes_before_the_executions(data: str, plain: None) -> None:
