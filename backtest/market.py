@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from backtest.data.schema import Tables
 from backtest.data.store import Dataset, open_dataset
 from backtest.data.validate import (
     bar_errors,
@@ -26,6 +27,7 @@ from backtest.data.validate import (
     missing_funding,
     refuse,
     settlement_errors,
+    stale_bars,
 )
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument, Kind
@@ -169,7 +171,7 @@ class Market:
         if instrument not in self.instruments:
             if instrument in self._dataset.instruments:
                 period = f"between {utc(self.start)} and {utc(self.stamps[-1])}"
-                raise DataError(f"{instrument} has no bars {period} in dataset {self.info.name}; choose another period")
+                raise DataError(f"{instrument} has no bars {period} in {self.info.name}; choose another period")
             hint = did_you_mean(instrument, list(self.instruments))
             raise DataError(f'unknown instrument "{instrument}" in dataset {self.info.name}; {hint}')
         return Leg(kind=self.instruments[instrument].kind, contracts=(instrument,))
@@ -353,6 +355,17 @@ def usual_step(frames: dict[str, pd.DataFrame]) -> int:
     return min(steps)
 
 
+def note_stale(market: Market) -> None:
+    """Note closes that look older than their bar's end."""
+    found = stale_bars(Tables(instruments=list(market.instruments.values()), bars=market._frames))
+    times = [(stamp, leg) for legs in found.values() for leg, stamps in legs.items() for stamp in stamps]
+    if times:
+        first, leg = min(times)
+        market.notes.append(
+            f"{len(times)} closes look older than their bar's end, first {leg} {utc(first.value)}; carry data check lists them."
+        )
+
+
 def note_gaps(market: Market, max_gap: int) -> None:
     """Refuse gaps longer than the tolerance inside an instrument's life; note the shorter ones."""
     for name, frame in market._frames.items():
@@ -409,5 +422,6 @@ def load_market(
     step = usual_step(frames)
     info = DatasetInfo(dataset.name, dataset.hash, dataset.simulated, str(path))
     market = Market(frames, {name: dataset.instruments[name] for name in frames}, dataset, step, tolerance, info)
+    note_stale(market)
     note_gaps(market, duration("max_gap", max_gap) or max(DAY, 4 * step))
     return market

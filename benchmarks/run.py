@@ -81,7 +81,7 @@ def arguments() -> argparse.Namespace:
 
 def entrants(data: task.Data, market: Any, given: argparse.Namespace) -> tuple[dict[str, Contender], list[str]]:
     """The contenders by name, in the order of their turns, and what a reader must know of them."""
-    contenders, notes = own(market), []
+    contenders, notes = own(market), busy()
     contenders[LOOP] = loop(data, fraction=task.FRACTION)
     if not given.without_vectorbt:
         engine, contenders[VECTORBT] = faster_engine(data)
@@ -89,6 +89,12 @@ def entrants(data: task.Data, market: Any, given: argparse.Namespace) -> tuple[d
     if given.peers:
         contenders |= peers(given.peers, data)
     return contenders, notes
+
+
+def busy() -> list[str]:
+    """A sentence if other programs use the machine: contenders that move more memory suffer more from them than the loop does."""
+    load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
+    return [f"**The machine was busy (load {load:.1f} on {cores} cores): measure again when it is idle.**"] if load > 0.75 * cores else []
 
 
 def faster_engine(data: task.Data) -> tuple[str, Contender]:

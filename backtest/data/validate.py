@@ -215,7 +215,7 @@ def stale_closes(leg: pd.DataFrame, spot: pd.DataFrame, tolerance: float = STALE
     if (step := bar_step(times)) is None:
         return times[:0]
     gap = {name: both[name]["open"].to_numpy()[1:] / both[name]["close"].to_numpy()[:-1] - 1 for name in ("leg", "spot")}
-    stale = (np.abs(gap["leg"] - gap["spot"]) > tolerance) & (np.abs(gap["leg"]) > np.abs(gap["spot"])) & (np.diff(times) == step)
+    stale = (np.abs(gap["leg"] - gap["spot"]) > tolerance) & (np.abs(gap["leg"]) > np.abs(gap["spot"])) & (np.diff(times.as_unit("ns").asi8) == step.value)
     return pd.DatetimeIndex(times[:-1][stale])
 
 
@@ -265,16 +265,23 @@ def _funding_problems(one: Instrument, times: pd.DatetimeIndex, funding: pd.Data
 
 def notes(tables: Tables) -> Iterator[str]:
     """What is worth a look before a result is believed: closes that were old, quotes in several currencies."""
-    legs = [one for one in sorted(tables.instruments, key=lambda one: one.id) if one.derivative and one.id in tables.bars]
-    for spot in (one for one in tables.instruments if one.kind is Kind.SPOT):
-        found = {leg.id: stale_closes(tables.bars[leg.id], tables.bars[spot.id]) for leg in legs if spot in _spots_of(leg, tables)}
-        stale = "; ".join(f"{key} {_times(times)}" for key, times in found.items() if len(times))
-        if stale:
-            rule = f"the next open is over {STALE_GAP * 1e4:.0f} bps further from the close than {spot.id}'s"
-            yield f"bars that look cut short, for {rule}: {stale}"
+    for spot, found in stale_bars(tables).items():
+        stale = "; ".join(f"{key} {_times(times)}" for key, times in found.items())
+        rule = f"the next open is over {STALE_GAP * 1e4:.0f} bps further from the close than {spot}'s"
+        yield f"bars that look cut short, for {rule}: {stale}"
     quotes = sorted({one.quote for one in tables.instruments})
     if len(quotes) > 1:
         yield f"quotes are in {', '.join(quotes)}: a premium between them contains the exchange rate"
+
+
+def stale_bars(tables: Tables) -> dict[str, dict[str, pd.DatetimeIndex]]:
+    """Bars whose close was older than their end: spot → leg → stamps, only where there are some."""
+    legs = [one for one in sorted(tables.instruments, key=lambda one: one.id) if one.derivative and one.id in tables.bars]
+    out = {}
+    for spot in (one for one in tables.instruments if one.kind is Kind.SPOT):
+        found = {leg.id: stale_closes(tables.bars[leg.id], tables.bars[spot.id]) for leg in legs if spot in _spots_of(leg, tables)}
+        out[spot.id] = {key: times for key, times in found.items() if len(times)}
+    return {spot: found for spot, found in out.items() if found}
 
 
 def _spots_of(one: Instrument, tables: Tables) -> list[Instrument]:
