@@ -26,6 +26,7 @@ from backtest.data.validate import (
     in_dataset,
     missing_funding,
     refuse,
+    series_errors,
     settlement_errors,
     stale_bars,
 )
@@ -50,6 +51,7 @@ RESAMPLED = {
 }
 FEWEST_WINDOW_BARS = 10
 USUAL_INTERVAL_HOURS = 8.0
+AGE = "age"  # column of resampled bars: how old the close is, in ns
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,11 @@ class Market:
         places = self._places(instrument)
         return int(places[0]) if len(places) else len(self) - 1
 
+    def last_bar(self, instrument: str) -> int:
+        """Number of the instrument's last bar; 0 if it has none."""
+        places = self._places(instrument)
+        return int(places[-1]) if len(places) else 0
+
     def last_known(self, instrument: str, column: str = "close") -> Floats:
         """A column carried forward from the last bar that has it; NaN before the first. [bar]"""
         return self.memo(("last", instrument, column), lambda: frozen(pd.Series(self.raw(instrument, column)).ffill()))
@@ -224,12 +231,9 @@ class Market:
         return self.memo(("close", instrument), lambda: self._fresh(instrument))
 
     def _fresh(self, instrument: str) -> Floats:
-        raw = self.raw(instrument, "close")
-        if self.staleness == 0:
-            return raw
-        seen = np.where(np.isnan(raw), np.int64(0), self.stamps)
-        age = self.stamps - np.maximum.accumulate(seen)
-        return frozen(np.where(age <= self.staleness, self.last_known(instrument), np.nan))
+        raw, age = self.raw(instrument, "close"), np.nan_to_num(self.raw(instrument, AGE)).astype(np.int64)
+        seen = np.maximum.accumulate(np.where(np.isnan(raw), np.int64(0), self.stamps - age))
+        return frozen(np.where(self.stamps - seen <= self.staleness, self.last_known(instrument), np.nan))
 
     # ------------------------------------------------------------ series, funding, settlements
 
@@ -247,7 +251,8 @@ class Market:
             raise DataError(
                 f'no series "{name}" in dataset {self.info.name}; {did_you_mean(name, self.series_names) if self.series_names else "it has none"}'
             )
-        table = self._dataset.series(name)
+        table = self._dataset.series(name).sort_values("ts", kind="stable")
+        refuse(series_errors(table, in_dataset(f"series {name}", pd.DatetimeIndex(table["ts"]))))
         known = nanoseconds(pd.DatetimeIndex(table["known_at"]))
         order = np.lexsort((nanoseconds(pd.DatetimeIndex(table["ts"])), known))
         times = np.concatenate([[self.start], self.stamps[:-1]]) if before else self.stamps
@@ -324,6 +329,12 @@ class Market:
         return float(closes.iloc[-1]), "the contract's last close before expiry"
 
 
+def close_ages(frame: pd.DataFrame, coarse: pd.DataFrame) -> Floats:
+    """How much older than its coarse bar's end each last close is, in ns. [coarse bar]"""
+    fine, ends = nanoseconds(pd.DatetimeIndex(frame.index)), nanoseconds(pd.DatetimeIndex(coarse.index))
+    return (ends - fine[np.searchsorted(fine, ends, side="right") - 1]).astype(np.float64)
+
+
 def resample(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument], length: int) -> dict[str, pd.DataFrame]:
     """Bars of `length` ns, stamped with their end, for all instruments on one raster; empty bars are left out, and so are those that end after the data
     or after the contract's expiry.
@@ -333,6 +344,7 @@ def resample(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument]
     for name, frame in frames.items():
         how = {column: RESAMPLED.get(column, "last") for column in frame.columns}
         coarse = frame.resample(pd.Timedelta(length), label="right", closed="right", origin="epoch").agg(how).dropna(subset=["close"])
+        coarse[AGE] = close_ages(frame, coarse)
         coarse = coarse[coarse.index <= min(limit, instruments[name].expires_at or limit)]
         if len(coarse):
             out[name] = coarse

@@ -115,6 +115,9 @@ class Rule:
             if getattr(self, name) is None:
                 raise ParameterError(f"{name} must be a number: {name}=None")
         number("expiry_days", self.expiry_days, least=0.0)
+        for name in ("signal", "exit_signal"):
+            if isinstance(value := getattr(self, name), tuple) and len(value) != 2:
+                raise ParameterError(f"{name} must be one, or a pair for side +1 and side −1: it is a tuple of {len(value)}")
         if self.resize is not None and self.resize != AUTO:
             number("resize", self.resize, above=1.0)
         if self.stop is not None and (self.long is None or self.short is None):

@@ -20,7 +20,7 @@ from backtest.result import Log, Prepared, Result
 from backtest.rule import LONGEST, Execution, Leg, Margin, MissingFunding, Rule, Sides, duration, number
 from backtest.signals import HALF_SPREAD
 from backtest.strategy import Strategy
-from backtest.tapes import PairLayout, candidates, no_side_tapes, pair_records, side_tapes, slot_tape
+from backtest.tapes import PairLayout, candidates, no_side_tapes, numbers, pair_records, side_tapes, slot_tape
 from backtest.venues import Tier, VenueRules, rules_of
 
 STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold
@@ -84,7 +84,7 @@ def check_thresholds(market: Market, rule: Rule) -> None:
     if rule.enter is None or rule.exit is None or rule.enter > rule.exit:
         return
     for part in rule.signal if isinstance(rule.signal, tuple) else (rule.signal,):
-        values = np.asarray(part, dtype=np.float64)
+        values = numbers("signal", part)
         if not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
             raise ParameterError(
                 f"exit must be below enter: exit={rule.exit:g}, enter={rule.enter:g}; only a signal of 0 and 1 may use one threshold for both"
@@ -169,6 +169,13 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
         if not np.isnan(price):
             settled[source] = settled.get(source, 0) + 1
     notes += [f"Settlement price of {count} contracts: {source}." for source, count in settled.items()]
+    for item in instruments:
+        last = int(market.stamps[market.last_bar(item.id)])
+        lives_on = item.expires_at is None or item.expires_at > market.clock[-1]
+        if lives_on and last < market.stamps[-1] - market.step:
+            notes.append(
+                f"{item.id}: its bars end at {utc(last)}, before the run's end {utc(market.stamps[-1])}; from there on it stays at that close."
+            )
     missing = sum(len(market.missing_funding(item.id)) for item in instruments if item.kind is Kind.PERPETUAL)
     if missing and execution.funding is MissingFunding.FILL:
         notes.append(f"{missing} missing funding events were filled with the mean of their neighbours.")

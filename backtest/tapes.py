@@ -141,6 +141,14 @@ def slot_tape(market: Market, leg: Leg | None, stake: bool, policy: MissingFundi
     return market.memo(("slot", leg.contracts if leg else None, stake, policy), build)
 
 
+def numbers(name: str, values: Any) -> Floats:
+    """Values as floats; ParameterError if they are none."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ParameterError(f"{name} must be numbers, one value a bar: it has {np.asarray(values).dtype} values") from None
+
+
 def table_of(market: Market, signal: Any, count: int, name: str) -> Floats:
     """A user's signal as a table [pair, bar]; one row serves every pair. ParameterError for another shape.
 
@@ -152,10 +160,7 @@ def table_of(market: Market, signal: Any, count: int, name: str) -> Floats:
                 f"{name} must be indexed by the market's clock (market.clock); reindex it, or give a plain array with one value a bar"
             )
         signal = signal.to_numpy().T
-    try:
-        values = np.asarray(signal, dtype=np.float64)
-    except (ValueError, TypeError):
-        raise ParameterError(f"{name} must be numbers, one value a bar: it has {np.asarray(signal).dtype} values") from None
+    values = numbers(name, signal)
     if values.ndim == 1:
         values = values[None, :]
     if values.ndim != 2 or values.shape[1] != len(market) or values.shape[0] not in (1, count):

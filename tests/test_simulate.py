@@ -226,7 +226,6 @@ def test_a_signal_is_numbers(market: Market) -> None:
         run(carry(market, signal=np.array(["yes"] * BARS), enter=0.5), market)
 
 
-@pytest.mark.xfail(strict=True, reason="signals that are no numbers, or of one side only, end in numpy's and Python's own errors")
 @pytest.mark.parametrize("signal", [np.array(["yes"] * BARS), (np.ones(BARS),)], ids=["text", "one side"])
 def test_a_signal_for_two_thresholds_is_numbers_for_both_sides(market: Market, signal: Any) -> None:
     with pytest.raises(ParameterError, match=r"^signal must"):
@@ -490,9 +489,6 @@ def test_notes_say_that_two_currencies_meet(tmp_path: Path) -> None:
     assert "The legs are quoted in USDC and USDT: no conversion is made, the premium contains the basis between them." in told
 
 
-@pytest.mark.xfail(
-    strict=True, reason="bars that stop before the run's end are no gap: the position stays at its last price, and nothing is said"
-)
 @pytest.mark.parametrize("name", [PERP, FAR])
 def test_an_instrument_whose_bars_stop_before_the_end_is_told(tmp_path: Path, name: str) -> None:
     """Six days without a bar are refused in the middle of an instrument's life; at the end of it they should be noted at least."""

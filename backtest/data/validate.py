@@ -215,7 +215,11 @@ def stale_closes(leg: pd.DataFrame, spot: pd.DataFrame, tolerance: float = STALE
     if (step := bar_step(times)) is None:
         return times[:0]
     gap = {name: both[name]["open"].to_numpy()[1:] / both[name]["close"].to_numpy()[:-1] - 1 for name in ("leg", "spot")}
-    stale = (np.abs(gap["leg"] - gap["spot"]) > tolerance) & (np.abs(gap["leg"]) > np.abs(gap["spot"])) & (np.diff(times.as_unit("ns").asi8) == step.value)
+    stale = (
+        (np.abs(gap["leg"] - gap["spot"]) > tolerance)
+        & (np.abs(gap["leg"]) > np.abs(gap["spot"]))
+        & (np.diff(times.as_unit("ns").asi8) == step.value)
+    )
     return pd.DatetimeIndex(times[:-1][stale])
 
 
