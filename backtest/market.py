@@ -51,7 +51,7 @@ RESAMPLED = {
 }
 FEWEST_WINDOW_BARS = 10
 USUAL_INTERVAL_HOURS = 8.0
-AGE = "age"  # column of resampled bars: how old the close is, in ns
+AGE = "age of the close, ns"  # a column that resampled bars get
 
 
 @dataclass(frozen=True)
@@ -330,9 +330,11 @@ class Market:
 
 
 def close_ages(frame: pd.DataFrame, coarse: pd.DataFrame) -> Floats:
-    """How much older than its coarse bar's end each last close is, in ns. [coarse bar]"""
+    """How much older than its coarse bar's end each last close is, in ns; less than one of its own bars is none. [coarse bar]"""
     fine, ends = nanoseconds(pd.DatetimeIndex(frame.index)), nanoseconds(pd.DatetimeIndex(coarse.index))
-    return (ends - fine[np.searchsorted(fine, ends, side="right") - 1]).astype(np.float64)
+    ages = ends - fine[np.searchsorted(fine, ends, side="right") - 1]
+    step = bar_step(pd.DatetimeIndex(frame.index))
+    return np.where(step is not None and ages < (step or pd.Timedelta(0)).value, 0, ages).astype(np.float64)
 
 
 def resample(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument], length: int) -> dict[str, pd.DataFrame]:

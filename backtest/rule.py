@@ -59,6 +59,12 @@ class Leg:
     min_days: float = 0.0
     chain: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.contracts:
+            raise ParameterError(
+                "a leg needs an instrument: contracts=(); take market.spot, market.perpetual, market.leg(…) or market.future_chain()"
+            )
+
     def __str__(self) -> str:
         if not self.chain:
             return self.contracts[0]

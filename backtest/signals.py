@@ -69,7 +69,9 @@ def annualized_funding(market: Market, perpetual: Leg | None = None, window: Dur
     leg = market.perpetual if perpetual is None else perpetual
     if leg.kind is not Kind.PERPETUAL:
         raise ParameterError(f"only a perpetual has funding: {leg}")
-    span = duration("window", window) or 0
+    span = duration("window", window)
+    if span is None:
+        raise ParameterError('window must be a duration like "7D": window=None')
 
     def build() -> Floats:
         events, missing = market.funding(leg.contracts[0]), market.missing_funding(leg.contracts[0], whole=True)

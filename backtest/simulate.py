@@ -179,7 +179,7 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
     missing = sum(len(market.missing_funding(item.id)) for item in instruments if item.kind is Kind.PERPETUAL)
     if missing and execution.funding is MissingFunding.FILL:
         notes.append(f"{missing} missing funding events were filled with the mean of their neighbours.")
-    if execution.half_spread is None and not any("bid" in market._frames[item.id] for item in instruments):
+    if None in execution.half_spreads and not any("bid" in market._frames[item.id] for item in instruments):
         notes.append(f"The data have no quotes: half a spread of {HALF_SPREAD * 1e4:g} bp is paid at each fill.")
     return notes
 

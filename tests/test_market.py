@@ -33,7 +33,21 @@ from backtest.data.schema import Tables
 from backtest.data.store import open_dataset
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Kind
-from backtest.market import DAY, YEAR, DatasetInfo, Market, frozen, instant, load_market, nanoseconds, note_gaps, resample, usual_step, utc
+from backtest.market import (
+    AGE,
+    DAY,
+    YEAR,
+    DatasetInfo,
+    Market,
+    frozen,
+    instant,
+    load_market,
+    nanoseconds,
+    note_gaps,
+    resample,
+    usual_step,
+    utc,
+)
 
 
 def at(market: Market, time: str | pd.Timestamp) -> int:
@@ -207,6 +221,12 @@ def test_staleness_is_a_duration(tmp_path: Path) -> None:
         load_market(path, staleness="old")
 
 
+def test_columns_that_nobody_knows_are_ignored(tmp_path: Path) -> None:
+    tables = only(ether(), SPOT)
+    tables.bars[SPOT] = tables.bars[SPOT].assign(age=1e12, colour=1.0)
+    assert not np.isnan(load(tmp_path, tables).close(SPOT)).any()
+
+
 # ---------------------------------------------------------------- coarser bars
 
 
@@ -215,7 +235,7 @@ def test_coarser_bars_end_at_their_stamp() -> None:
     frame = bars([10, 14, 8, 12, 20, 21, 22, 23], index, volume=np.arange(8.0), mark_high=np.arange(8.0), bid=np.arange(8.0) + 5)
     coarse = resample({SPOT: frame}, {SPOT: instrument(SPOT, Kind.SPOT)}, 4 * HOUR.value)[SPOT]
     assert list(coarse.index) == [pd.Timestamp("2024-03-01T04:00Z"), pd.Timestamp("2024-03-01T08:00Z")]
-    first = coarse.drop(columns="age").iloc[0].to_dict()  # of the bars that end at 1, 2, 3 and 4 o'clock
+    first = coarse.drop(columns=AGE).iloc[0].to_dict()  # of the bars that end at 1, 2, 3 and 4 o'clock
     assert first == {"open": 10.0, "high": 15.0, "low": 7.0, "close": 12.0, "volume": 6.0, "mark_high": 3.0, "bid": 8.0}
     assert coarse["open"].iloc[1] == frame["open"].iloc[4]
 
@@ -680,3 +700,9 @@ def test_frozen_is_a_copy() -> None:
 
 def test_the_last_bar_of_the_helper_is_where_the_tests_think() -> None:
     assert ether().bars[SPOT].index[-1] == LAST
+
+
+def test_stamps_beside_the_raster_are_not_stale(tmp_path: Path) -> None:
+    """A close that is younger than one bar of its own is the bar's close."""
+    market = load(tmp_path, only(ether(), SPOT), freq="90min")
+    assert not np.isnan(market.close(SPOT)).any()

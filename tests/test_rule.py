@@ -220,3 +220,13 @@ def test_size_and_leverage_cannot_be_none(name: str) -> None:
 def test_a_threshold_that_is_text_is_refused_without_a_signal_too() -> None:
     with pytest.raises(ParameterError, match="enter"):
         Rule(long=SPOT, enter="much")  # type: ignore[arg-type]
+
+
+def test_a_leg_needs_an_instrument() -> None:
+    with pytest.raises(ParameterError, match=r"^a leg needs an instrument: contracts=\(\)"):
+        Leg(kind=Kind.SPOT, contracts=())
+
+
+def test_a_pair_of_signals_is_two() -> None:
+    with pytest.raises(ParameterError, match=r"^signal must be one, or a pair for side \+1 and side −1: it is a tuple of 3$"):
+        Rule(long=SPOT, signal=(np.ones(3), np.ones(3), np.ones(3)), enter=1.0)  # type: ignore[arg-type]

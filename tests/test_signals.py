@@ -356,3 +356,8 @@ def test_another_parameter_is_another_table(market: Market) -> None:
     assert annualized_funding(market, window="1D") is annualized_funding(market, window="24h")
     assert annualized_funding(market, window="1D") is not annualized_funding(market, window="2D")
     assert series(times(START, 1), [1.0], "1D")["known_at"].iloc[0] == START + DAYS
+
+
+def test_funding_needs_a_window(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r'^window must be a duration like "7D": window=None$'):
+        annualized_funding(load(tmp_path, ether()), window=None)  # type: ignore[arg-type]
