@@ -24,7 +24,9 @@ Floats = npt.NDArray[np.float64]
 Record = Any  # a row of a structured array: numba's Record, numpy's void
 
 FLAT, OPENING, HELD, RESIZING, CLOSING = range(5)
-NONE, LIQUIDATION, EXPIRY, STOP, LOSS, DAYS, TIME, SIGNAL, END = range(9)
+constant: Any = np.int64  # where one is handed on: numba compiles a function anew for each literal int that it is called with
+NONE, LIQUIDATION, EXPIRY, STOP, LOSS, DAYS, TIME, SIGNAL, END = map(constant, range(9))
+LONG_SLOT, SHORT_SLOT = map(constant, range(2))
 REASONS = ("", "liquidation", "expiry", "stop", "loss", "days to expiry", "time", "signal", "end of data")
 ENTERED, EXITED, RESIZED, SETTLED, LIQUIDATED = range(5)
 ACTIONS = ("entry", "exit", "resize", "settlement", "liquidation")
@@ -121,8 +123,11 @@ TRADE = np.dtype(
     align=True,
 )  # fmt: skip
 
-kernel = njit(forceinline=True, error_model="numpy")  # small helpers melt into the loop
-routine = njit(nogil=True, error_model="numpy")  # what happens once a trade stays a call: inlined, it would triple the time to compile
+# Nobody calls from C, and helpers are called by compiled code only: unused wrappers would take a quarter of the time to compile.
+FROM_PYTHON: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
+WITHIN: dict[str, Any] = {**FROM_PYTHON, "no_cpython_wrapper": True}
+kernel = njit(forceinline=True, **WITHIN)  # small helpers melt into the loop
+routine = njit(nogil=True, **WITHIN)  # what happens once a trade stays a call: inlined, it would triple the time to compile
 
 
 class Side(NamedTuple):
@@ -536,14 +541,14 @@ def fill_orders(
         begin_trade(account, trade, bar)
     trade.exited = max(trade.exited, bar.opened)
     if long_trades:
-        fill_leg(account, long, long_terms, long_quote, bar, 0, fills[account.fills])
+        fill_leg(account, long, long_terms, long_quote, bar, LONG_SLOT, fills[account.fills])
         if account.phase == OPENING:
             trade.entry_long = long_quote.open
             trade.quantity = abs(long.quantity)
         elif account.phase == CLOSING:
             trade.exit_long = long_quote.open
     if short_trades:
-        fill_leg(account, short, short_terms, short_quote, bar, 1, fills[account.fills])
+        fill_leg(account, short, short_terms, short_quote, bar, SHORT_SLOT, fills[account.fills])
         if account.phase == OPENING:
             trade.entry_short = short_quote.open
             trade.quantity = abs(short.quantity)
@@ -623,7 +628,7 @@ def check_margin(
             bar,
             long_quote,
             short_quote,
-            0,
+            LONG_SLOT,
             trade,
             fills[account.fills],
         )
@@ -643,7 +648,7 @@ def check_margin(
             bar,
             long_quote,
             short_quote,
-            1,
+            SHORT_SLOT,
             trade,
             fills[account.fills],
         )
@@ -679,9 +684,8 @@ def settle(
             bar.idle,
         )
     if long_settles:
-        end_inside(
-            account, long, long_terms, long_quote, bar, 0, pair.long_settlement, long_terms.delivery_fee, EXPIRY, rule, fills[account.fills]
-        )
+        end_inside(account, long, long_terms, long_quote, bar, LONG_SLOT, pair.long_settlement, long_terms.delivery_fee, EXPIRY, rule,
+                   fills[account.fills])  # fmt: skip
         trade.exit_long = trade.settlement_price = pair.long_settlement
         trade.exited = max(trade.exited, pair.long_expiry)
     if short_settles:
@@ -691,7 +695,7 @@ def settle(
             short_terms,
             short_quote,
             bar,
-            1,
+            SHORT_SLOT,
             pair.short_settlement,
             short_terms.delivery_fee,
             EXPIRY,
@@ -789,7 +793,7 @@ def decide(
 # ---------------------------------------------------------------- the loop
 
 
-@kernel
+@njit(forceinline=True, **FROM_PYTHON)
 def first_reached(side: Side, i: int, end: int, level: float) -> int:
     """First position in [i, end) at or above level, else end: the rest of this block, blocks, the block that has it."""
     values, small, large = side
@@ -884,7 +888,7 @@ def first_at(stamps: npt.NDArray[np.int64], instant: int, t: int) -> int:
     return low if low < stamps.shape[0] else NEVER
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, **FROM_PYTHON)
 def advance(
     account: Record, legs: npt.NDArray[np.void], rule: Record, terms: npt.NDArray[np.void], tapes: Tapes, first_opened: int,
     ledger: npt.NDArray[np.void], fills: npt.NDArray[np.void], trades: npt.NDArray[np.void], first: int, final: int, jump: bool,
@@ -1028,15 +1032,18 @@ def add_leg(out: Floats, quantity: float, tape: Floats, start: int) -> None:
     add_linear(out, quantity, 0.0, tape[ACCRUAL_LONG if quantity > 0.0 else ACCRUAL_SHORT][start : start + out.shape[0]])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def fill_equity(out: Floats, ledger: npt.NDArray[np.void], rows: int, tapes: Tapes, capital: float) -> None:
+@njit(cache=True, nogil=True, **FROM_PYTHON)
+def fill_equity(
+    out: Floats, ledger: npt.NDArray[np.void], rows: int, pairs: npt.NDArray[np.void], plus_index: Floats, minus_index: Floats,
+    long: Floats, short: Floats, rates: Floats, capital: float,
+) -> None:  # fmt: skip
     """Equity at every close, from the ledger of changes.
 
     Slices, so that every loop runs from 0: with `index[start + t]` a test for negative indices stays in the loop, and no SIMD (4x slower).
     """
     n = out.shape[0]
     end = ledger[0].bar if rows > 0 else n
-    rate = tapes.rates[BORROW] if capital < 0.0 else tapes.rates[IDLE]
+    rate = rates[BORROW] if capital < 0.0 else rates[IDLE]
     out[:end] = capital
     add_linear(out[:end], capital, 0.0, rate[1 : end + 1])
     for r in range(rows):
@@ -1045,12 +1052,12 @@ def fill_equity(out: Floats, ledger: npt.NDArray[np.void], rows: int, tapes: Tap
         if end <= begin:
             continue
         target = out[begin:end]
-        rates = tapes.rates[BORROW] if row.balance < 0.0 else tapes.rates[IDLE]
-        rate = rates[begin + 1 : end + 1]
-        pair = tapes.pairs[row.pair]
+        money = rates[BORROW] if row.balance < 0.0 else rates[IDLE]
+        rate = money[begin + 1 : end + 1]
+        pair = pairs[row.pair]
         constant, balance, coefficient = row.constant, row.balance, row.coefficient
         if row.hedged != 0:
-            whole = tapes.plus.pair_index if row.side > 0 else tapes.minus.pair_index
+            whole = plus_index if row.side > 0 else minus_index
             index = whole[pair.start + begin : pair.start + end]
             for t in range(target.shape[0]):
                 target[t] = constant + coefficient * index[t] + balance * rate[t]
@@ -1058,18 +1065,21 @@ def fill_equity(out: Floats, ledger: npt.NDArray[np.void], rows: int, tapes: Tap
         target[:] = constant
         add_linear(target, balance, 0.0, rate)
         if row.long_quantity != 0.0:
-            add_leg(target, row.long_quantity, tapes.long, pair.long_start + begin)
+            add_leg(target, row.long_quantity, long, pair.long_start + begin)
         if row.short_quantity != 0.0:
-            add_leg(target, row.short_quantity, tapes.short, pair.short_start + begin)
+            add_leg(target, row.short_quantity, short, pair.short_start + begin)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, **FROM_PYTHON)
 def fill_sources(
     out: Floats,
     ledger: npt.NDArray[np.void],
     booked: Floats,
     rows: int,
-    tapes: Tapes,
+    pairs: npt.NDArray[np.void],
+    long: Floats,
+    short: Floats,
+    rates: Floats,
     derivative: npt.NDArray[np.bool_],
     legs: int,
     capital: float,
@@ -1080,7 +1090,7 @@ def fill_sources(
     """
     n = out.shape[1]
     end = ledger[0].bar if rows > 0 else n
-    add_linear(out[IDLE_CASH_ROW][:end], capital, 0.0, tapes.rates[IDLE][1 : end + 1])
+    add_linear(out[IDLE_CASH_ROW][:end], capital, 0.0, rates[IDLE][1 : end + 1])
     for r in range(rows):
         row = ledger[r]
         begin, end = row.bar, ledger[r + 1].bar if r + 1 < rows else n
@@ -1089,20 +1099,20 @@ def fill_sources(
         for k in range(out.shape[0]):
             if booked[r, k] != 0.0:  # a source that never flows leaves its page of zeros untouched
                 out[k, begin:end] = booked[r, k]
-        money, rates = (FINANCING_ROW, tapes.rates[BORROW]) if row.balance < 0.0 else (IDLE_CASH_ROW, tapes.rates[IDLE])
-        add_linear(out[money][begin:end], row.balance, row.rate_reference, rates[begin + 1 : end + 1])
-        pair = tapes.pairs[row.pair]
+        money, rate = (FINANCING_ROW, rates[BORROW]) if row.balance < 0.0 else (IDLE_CASH_ROW, rates[IDLE])
+        add_linear(out[money][begin:end], row.balance, row.rate_reference, rate[begin + 1 : end + 1])
+        pair = pairs[row.pair]
         together = legs == 1 or (row.long_quantity != 0.0 and row.short_quantity != 0.0)
         if row.long_quantity != 0.0:
             start = pair.long_start + begin
             price, earning, accrual = source_rows(0, together, derivative[0], row.long_quantity)
-            add_linear(out[price][begin:end], row.long_quantity, row.long_reference, tapes.long[CLOSE][start : start + end - begin])
-            add_linear(out[earning][begin:end], row.long_quantity, row.long_accrual, tapes.long[accrual][start : start + end - begin])
+            add_linear(out[price][begin:end], row.long_quantity, row.long_reference, long[CLOSE][start : start + end - begin])
+            add_linear(out[earning][begin:end], row.long_quantity, row.long_accrual, long[accrual][start : start + end - begin])
         if row.short_quantity != 0.0:
             start = pair.short_start + begin
             price, earning, accrual = source_rows(1, together, derivative[1], row.short_quantity)
-            add_linear(out[price][begin:end], row.short_quantity, row.short_reference, tapes.short[CLOSE][start : start + end - begin])
-            add_linear(out[earning][begin:end], row.short_quantity, row.short_accrual, tapes.short[accrual][start : start + end - begin])
+            add_linear(out[price][begin:end], row.short_quantity, row.short_reference, short[CLOSE][start : start + end - begin])
+            add_linear(out[earning][begin:end], row.short_quantity, row.short_accrual, short[accrual][start : start + end - begin])
 
 
 @kernel

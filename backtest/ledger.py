@@ -18,7 +18,8 @@ from backtest.tapes import Integers, Records
 def equity_column(tapes: k.Tapes, ledger: Records, n: int, capital: float) -> Floats:
     """Equity at every close. [bar]"""
     out = np.empty(n)
-    k.fill_equity(out, room(ledger), len(ledger), tapes, capital)
+    indices = (tapes.plus.pair_index, tapes.minus.pair_index)
+    k.fill_equity(out, room(ledger), len(ledger), tapes.pairs, *indices, tapes.long, tapes.short, tapes.rates, capital)
     return out
 
 
@@ -26,7 +27,7 @@ def source_columns(tapes: k.Tapes, ledger: Records, derivative: Any, legs: int, 
     """Cumulated cash of every source at every close, in the order of `kernels.SOURCES`. [source, bar]"""
     out = np.zeros((len(k.SOURCES), n))
     booked = np.array([ledger[name] for name in k.SOURCES]).T.copy() if len(ledger) else np.zeros((1, len(k.SOURCES)))
-    k.fill_sources(out, room(ledger), booked, len(ledger), tapes, derivative, legs, capital)
+    k.fill_sources(out, room(ledger), booked, len(ledger), tapes.pairs, tapes.long, tapes.short, tapes.rates, derivative, legs, capital)
     return out
 
 
@@ -45,10 +46,10 @@ def position_table(market: Market, rule: Rule, pairs: Integers, ledger: Records)
     place = rows_by_bar(ledger, len(market))
     quantity = {name: np.where(place >= 0, np.concatenate([ledger[f"{name}_quantity"], [0.0]])[place], 0.0) for name in ("long", "short")}
     held = (quantity["long"] != 0.0) | (quantity["short"] != 0.0)
-    names = np.array([*(contract_name(rule, pair) for pair in pairs), ""], dtype=object)
+    names = pd.Index([*(contract_name(rule, pair) for pair in pairs), ""])
     pair = np.where(held, np.concatenate([ledger["pair"], [-1]])[place], -1)
     return pd.DataFrame(
-        {"long_quantity": quantity["long"], "short_quantity": quantity["short"], "contract": names[pair]}, index=market.clock
+        {"long_quantity": quantity["long"], "short_quantity": quantity["short"], "contract": names.take(pair)}, index=market.clock
     )
 
 

