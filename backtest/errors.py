@@ -7,6 +7,7 @@ Every message states what, the rule, the value, the place and the remedy. All de
         run(strategy, load_market("data/sample"))
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,3 +44,6 @@ def user_errors() -> Iterator[None]:
     except CarryError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None

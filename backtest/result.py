@@ -185,7 +185,7 @@ def cost_words(terms: Any) -> str:
     if terms["derivative"]:
         words += [
             f"delivery {terms['delivery_fee'] * 1e4:g} bps",
-            f"liquidation {terms['liquidation_fee']:.4g}",
+            f"liquidation {terms['liquidation_fee'] * 1e4:g} bps",
             f"maintenance from {terms['tier_rate'][0]:.2%}",
         ]
     return ", ".join(words)

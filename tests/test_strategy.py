@@ -559,3 +559,10 @@ def test_the_package_offers_its_names() -> None:
         _ = bt.sweeep
     assert isinstance(command_line(AlwaysOn, "x"), argparse.ArgumentParser)
     assert ether().bars[SPOT].index[0] == START + HOUR
+
+
+def test_a_reader_that_leaves_ends_the_program_quietly() -> None:
+    program = "from backtest.errors import user_errors\nwith user_errors():\n    for _ in range(10_000): print('x' * 100)"
+    done = subprocess.run(["bash", "-c", f'{sys.executable} -c "$0" | head -n 1', program], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout == "x" * 100 + "\n"
