@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,10 @@ import pytest
 from backtest.data import replace
 from backtest.data.schema import Tables
 from backtest.instruments import Instrument, Kind
+
+# The same examples at every run: a red build must be red again. New ones are looked for by running the tests with another profile.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
