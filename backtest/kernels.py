@@ -58,7 +58,7 @@ ACCOUNT = np.dtype(
         # equity[t] = constant + coefficient * pair_index[t] + balance * rate_index[t], while `hedged`
         ("constant", f8), ("coefficient", f8), ("hedged", i8),
         # the trade
-        ("phase", i8), ("side", i8), ("pair", i8), ("reason", i8), ("decided", i8), ("started", i8), ("entry_equity", f8),
+        ("phase", i8), ("side", i8), ("pair", i8), ("reason", i8), ("started", i8), ("entry_equity", f8),
         ("exit_time", i8), ("idle_until", i8),
         # the box
         ("exit_level", f8), ("premium_level", f8), ("loss_level", f8), ("time_bar", i8), ("days_bar", i8), ("horizon", i8),
@@ -477,7 +477,6 @@ def leave(account: Record, long: Record, short: Record, bar: Bar, reason: int) -
     if account.phase != CLOSING:
         account.phase = CLOSING
         account.reason = reason
-        account.decided = bar.number
     long.target = short.target = 0.0
     account.exit_level = account.premium_level = np.inf
     account.loss_level = -np.inf
@@ -571,10 +570,12 @@ def after_fills(account: Record, rule: Record, long: Record, short: Record, trad
 
 @routine
 def liquidate(
-    account: Record, rule: Record, leg: Record, other: Record, leg_terms: Record, long: Record, short: Record, long_terms: Record, short_terms: Record,
+    account: Record, rule: Record, long: Record, short: Record, long_terms: Record, short_terms: Record,
     bar: Bar, long_quote: Quote, short_quote: Quote, slot: int, trade: Record, row: Record,
 ) -> None:  # fmt: skip
     """The leg goes at the breach price, or at the open (else the last close) if that is worse; the other one is valued alongside and goes at the next open."""
+    leg = long if slot == 0 else short
+    leg_terms = long_terms if slot == 0 else short_terms
     quote = long_quote if slot == 0 else short_quote
     price = breach(leg, leg_terms, spare_cash(account, rule), quote.accrual) - quote.accrual
     traded = quote.open if quote.open > 0.0 else quote.close
@@ -621,9 +622,6 @@ def check_margin(
             long,
             short,
             long_terms,
-            long,
-            short,
-            long_terms,
             short_terms,
             bar,
             long_quote,
@@ -638,9 +636,6 @@ def check_margin(
         liquidate(
             account,
             rule,
-            short,
-            long,
-            short_terms,
             long,
             short,
             long_terms,
@@ -732,7 +727,6 @@ def open_position(
     account.side = side
     account.pair = number
     account.reason = NONE
-    account.decided = t
     if rule.legs == 2:
         long.target = side * quantity
         short.target = -side * quantity
@@ -787,7 +781,6 @@ def decide(
                 long.target = math.copysign(quantity, long.quantity) if long.quantity != 0.0 else 0.0
                 short.target = math.copysign(quantity, short.quantity) if short.quantity != 0.0 else 0.0
                 account.phase = RESIZING
-                account.decided = bar.number
 
 
 # ---------------------------------------------------------------- the loop
