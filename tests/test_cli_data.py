@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from backtest import cli
+from backtest.cli import text
 from backtest.data.importers import mapping
 from backtest.data.schema import Tables
 from backtest.data.store import open_dataset, write_dataset
@@ -110,8 +111,8 @@ def test_nothing_printed_is_wider_than_80(here: Path, raw: Path, capsys: pytest.
 
 def test_durations_and_sizes_read_like_a_person_wrote_them() -> None:
     lengths = ["1h", "15min", "9D3h", "1D", "90s", "30s"]
-    assert [cli._duration(cli.pd.Timedelta(length)) for length in lengths] == ["1h", "15m", "9d 3h", "1d", "1m", "30s"]
-    assert cli._duration(None) == cli._day(None) == "-"
+    assert [text.duration(pd.Timedelta(length)) for length in lengths] == ["1h", "15m", "9d 3h", "1d", "1m", "30s"]
+    assert text.duration(None) == text.day(None) == "-"
 
 
 def test_the_sample_is_built_where_asked(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,8 +134,8 @@ def test_the_readme_of_the_data_is_right(here: Path, tables: Tables, capsys: pyt
     keys = set(re.findall(r"^\| `([a-z_.]+)` \|", readme, flags=re.MULTILINE))
     assert keys == {*mapping._KEYS, *(f"time.{key}" for key in mapping._TIME_KEYS)} - {"time"}
     for line in re.findall(r"^ {4}carry (.*?)(?: +#.*)?$", readme, flags=re.MULTILINE):
-        parsed, unknown = cli._parser().parse_known_args(line.split())
-        assert (unknown, parsed.run.__name__) == ([], f"_{line.split()[1]}")
+        parsed, unknown = cli.build_parser().parse_known_args(line.split())
+        assert (unknown, parsed.run.__module__) == ([], f"backtest.cli.data_{line.split()[1]}")
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,58 @@
+"""The parser of every command: its complaints are one sentence with the nearest known word.
+
+parser = add_command(commands, "sample", "make the simulated sample")
+parser.set_defaults(run=run)
+"""
+
+import argparse
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+from backtest.errors import ParameterError, did_you_mean
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction["Parser"]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are a `ParameterError` with the nearest known word."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `ParameterError` in place of printing the usage and leaving."""
+        wrong = re.search(r"invalid choice: '?([^' ]+)'?", message)
+        if wrong:
+            raise ParameterError(f'unknown command "{wrong[1]}"; {did_you_mean(wrong[1], self.commands())}')
+        raise ParameterError(f'{message}; see "{self.prog} --help"')
+
+    def commands(self) -> list[str]:
+        """Names of the commands right below this one."""
+        return [name for action in self._actions if isinstance(action, argparse._SubParsersAction) for name in action.choices]
+
+    def options(self) -> list[str]:
+        """The options that this command takes."""
+        return [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+
+
+def add_command(commands: "Commands", name: str, summary: str, **more: str) -> Parser:
+    """Add a command, or a group of them, with its summary and perhaps a `description` and an `epilog`; it shows its help until it is given a `run`."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=more.get("description", summary),
+        epilog=more.get("epilog"),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(parser=parser, run=show_help)
+    return parser
+
+
+def show_help(arguments: argparse.Namespace) -> int:
+    """Say what a group of commands offers when none of them was asked for."""
+    arguments.parser.print_help()
+    return 2
+
+
+def add_group(commands: "Commands", name: str, summary: str) -> "Commands":
+    """Add a group of commands and give the place for its members."""
+    return add_command(commands, name, summary).add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)

@@ -1,0 +1,50 @@
+"""How the commands word what they print: columns, findings, days and lengths of time, 80 wide.
+
+print(text_table([("file", "rows"), ("spot.csv", "3")], "<>"))
+"""
+
+import textwrap
+from collections.abc import Sequence
+
+import pandas as pd
+
+WIDTH = 80
+
+
+def text_table(rows: Sequence[Sequence[str]], sides: str) -> str:
+    """Plain columns at most 80 wide: closer together, then with the first one shortened, where they would not fit."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))]
+    between = "  " if sum(widths) + 2 * (len(sides) - 1) <= WIDTH else " "
+    widths[0] = max(8, min(widths[0], WIDTH - sum(widths[1:]) - len(between) * (len(sides) - 1)))
+    cells = ([shortened(row[0], widths[0]), *row[1:]] for row in rows)
+    lines = (between.join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def shortened(text: str, width: int) -> str:
+    """A text with its middle left out: the ends of file names tell the files apart."""
+    return text if len(text) <= width else f"{text[: width // 2]}…{text[len(text) - (width - width // 2 - 1) :]}"
+
+
+def listed(word: str, findings: Sequence[str]) -> list[str]:
+    """Findings, each after its word, and an empty line if there are any."""
+    return [*(wrapped(f"{word}: {finding}") for finding in findings), *([""] if findings else [])]
+
+
+def wrapped(text: str) -> str:
+    """A text broken at the width."""
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def day(time: pd.Timestamp | None) -> str:
+    """The date of a time; a dash for none."""
+    return "-" if time is None else f"{time:%Y-%m-%d}"
+
+
+def duration(length: pd.Timedelta | None) -> str:
+    """A gap in its own unit: 1h, 9d 3h, 15m."""
+    if length is None:
+        return "-"
+    minutes = int(length.total_seconds() // 60)
+    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "m"))
+    return " ".join(f"{count}{unit}" for count, unit in parts if count) or f"{length.total_seconds():g}s"
