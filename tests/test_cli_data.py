@@ -164,7 +164,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("data check a b", 'carry data check: unknown argument "b"; see "carry data check --help"'),
         ("data check a --into", 'unknown option "--into"; known: --help'),
         ("data sample --into", "argument --into: expected one argument"),
-        ("data import binance spot_ETHUSDT.csv --into s3://x/y", "a dataset must be a local folder"),
+        ("data import binance spot_ETHUSDT.csv --into s3://x/y", "a dataset is written to a local folder"),
     ],
 )
 def test_every_mistake_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], arguments: str, message: str) -> None:
@@ -185,7 +185,7 @@ def test_nothing_is_added_to_a_set_with_errors(here: Path, tables: Tables, capsy
     tables.bars["ETHUSDT-SPOT"] = tables.bars["ETHUSDT-SPOT"].iloc[:3].set_axis(times)
     write_dataset("set", tables, name="s", source="test", simulated=False, licence="")
     message = fails(capsys, "data", "import", "binance", "spot_ETHUSDT.csv", "--into", "set")
-    assert "ETHUSDT-SPOT at 2024-03-29T06:00Z: time 2024-03-29T06:00Z stands twice" in message
+    assert "ETHUSDT-SPOT bar at 2024-03-29T06:00Z: time 2024-03-29T06:00Z stands twice" in message
 
 
 def test_a_merge_that_makes_nonsense_is_refused(here: Path, tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,5 +199,5 @@ def test_a_merge_that_makes_nonsense_is_refused(here: Path, tables: Tables, caps
         '[columns]\nopen = "o"\nhigh = "h"\nlow = "l"\nclose = "c"\nask = "ask"\n'
     )
     message = fails(capsys, "data", "import", "csv", "quotes.csv", "--mapping", "map.toml", "--into", "set")
-    assert "ETHUSDT-PERP at 2023-12-31T01:00Z: ask 1000 is below bid 1000.5; quotes are crossed" in message
+    assert "ETHUSDT-PERP bar at 2023-12-31T01:00Z: ask 1000 is below bid 1000.5; quotes are crossed" in message
     assert "ask" not in open_dataset("set").bars("ETHUSDT-PERP")

@@ -1,14 +1,17 @@
 """The Binance importer: the real files in both shapes, the archive's shape, and everything that it refuses."""
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from backtest.data.importers import binance, import_files
+from backtest.data.importers import Line, import_files
 from backtest.data.importers.binance_specs import assumed_instrument, delivery_date
-from backtest.data.importers.common import Imported, Request
+from backtest.data.importers.common import Request
+from backtest.data.schema import Tables
 from backtest.data.store import Dataset, open_dataset
 from backtest.errors import DataError
 from backtest.instruments import Kind, Settle
@@ -50,8 +53,18 @@ def write(folder: Path, name: str, text: str) -> Path:
     return file
 
 
-def parse(*files: Path, **more: object) -> Imported:
-    return binance.parse(files, Request(**more))  # type: ignore[arg-type]
+@dataclass
+class Result:
+    tables: Tables
+    lines: list[Line]
+    notes: list[str]
+
+
+def parse(*files: Path, **more: object) -> Result:
+    """What the files become in a dataset of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = import_files("binance", files, Path(folder) / "set", Request(**more))  # type: ignore[arg-type]
+        return Result(report.dataset.tables(), report.lines, report.notes)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +77,7 @@ def hourly_set(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def test_the_hourly_set_has_the_rows_it_must(raw: Path, hourly_set: Dataset) -> None:
     report = parse(*sorted((raw / "binance-ethusdt-hourly").rglob("*.csv")))
-    counts = {line.file.stem: (line.kept, line.cut) for line in report.lines}
+    counts = {line.source.path.stem: (line.kept, line.cut) for line in report.lines}
     assert counts == {
         **KEPT_AND_CUT, "spot": (15615, 0), "perps": (15615, 0), "funding_rates_8h": (1948, 0), "premium_index": (15577, 0),
     }  # fmt: skip
@@ -110,7 +123,7 @@ def test_hourly_funding_equals_an_independent_reading(raw: Path, hourly_set: Dat
 
 def test_the_premium_index_is_a_series_known_at_the_bars_end(raw: Path, hourly_set: Dataset) -> None:
     theirs = pd.read_csv(raw / "binance-ethusdt-hourly" / "premium_index.csv", dtype=str)
-    ours = hourly_set.series("premium_index")
+    ours = hourly_set.series("ETHUSDT-PERP.premium_index")
     assert np.array_equal(ours["value"], theirs["Close"].astype(float))
     assert (ours["ts"] == ours["known_at"]).all()
     assert ours["ts"].iloc[0] == pd.Timestamp("2023-06-01T01:00Z")
@@ -140,7 +153,7 @@ def test_contract_facts_come_from_the_specs(hourly_set: Dataset) -> None:
 
 def test_the_daily_set_keeps_volume_and_rounds_funding_times(raw: Path, tmp_path: Path) -> None:
     report = import_files("binance", [raw / "binance-ethusdt-daily"], tmp_path / "daily", Request())
-    assert sorted((line.target, line.kept, line.cut) for line in report.imported.lines) == [
+    assert sorted((line.target, line.kept, line.cut) for line in report.lines) == [
         ("ETHUSDT-PERP", 1461, 0), ("ETHUSDT-PERP funding", 4383, 0), ("ETHUSDT-SPOT", 1461, 0),
     ]  # fmt: skip
     theirs = pd.read_csv(raw / "binance-ethusdt-daily" / "perp_ETHUSDT_1d_20210101_20241231.csv", dtype=str)
@@ -202,7 +215,7 @@ def test_archive_folders_tell_the_kind(tmp_path: Path) -> None:
     dated = write(tmp_path, "futures/um/ETHUSDT_240329-1h-2024-01.csv", row)
     premium = write(tmp_path, "futures/um/premiumIndexKlines/ETHUSDT-1h-2024-01.csv", row)
     tables = parse(um, dated, premium).tables
-    assert (sorted(tables.bars), list(tables.series)) == (["ETHUSDT-240329", "ETHUSDT-PERP"], ["premium_index"])
+    assert (sorted(tables.bars), list(tables.series)) == (["ETHUSDT-240329", "ETHUSDT-PERP"], ["ETHUSDT-PERP.premium_index"])
 
 
 def test_archive_funding_has_its_interval_and_the_symbol_of_its_name(tmp_path: Path) -> None:
@@ -250,8 +263,10 @@ def test_delivery_comes_from_specs_then_from_the_dataset_then_from_the_name(tmp_
     named = parse(file)
     assert [(line.kept, line.cut) for line in named.lines] == [(3, 0)]
     assert named.notes == ["ETHUSDT-240329: no contract specs; delivery taken from its name, 2024-03-29T08:00Z"]
-    known = parse(file, specs).tables.instruments[0]
-    assert [line.kept for line in parse(file, known={known.id: known}).lines] == [2]
+    for files in ([file, specs], [file]):
+        report = import_files("binance", files, tmp_path / "set", Request())
+        assert [line.kept for line in report.lines] == [2]
+    assert not report.changed
 
 
 def test_specs_alone_add_facts_to_what_the_dataset_has(tmp_path: Path) -> None:
@@ -332,7 +347,7 @@ def spoilt(old: str, new: str) -> str:
             "Timestamp,Open,High,Low,Close\n1711688400000,1,1,1,1\n171169200000,1,1,1,1\n",
             r'line 3: Timestamp is "171169200000", not a time',
         ),
-        ("a,b\n1,2\n", r"is neither klines, funding nor contract specs of Binance \(columns a, b\); leave it out, or use"),
+        ("a,b\n1,2\n", r"is not a file of binance \(it begins with a, b\); leave it out, or use"),
     ],
 )
 def test_bad_klines_are_refused_with_their_place_and_nothing_is_written(tmp_path: Path, text: str, message: str) -> None:
@@ -370,9 +385,8 @@ def test_bad_funding_is_refused(tmp_path: Path, text: str, message: str) -> None
         ("ETHUSDT.csv", "its name does not say what it holds; begin it with spot or perp"),
         ("spot.csv", "its name has no symbol; give one, such as --symbol ETHUSDT"),
         ("spot_ETHXYZ.csv", "its name has no symbol"),
-        ("cm/ETHUSD.csv", "is coin-margined; only contracts settled in the quote currency"),
-        ("markPriceKlines/perp_ETHUSDT.csv", "holds prices that nobody traded at"),
-        ("perp_ETHUSDT_indexprice.csv", "holds prices that nobody traded at"),
+        ("markPriceKlines/perp_ETHUSDT.csv", "ETHUSDT-PERP: mark, mark_high, mark_low from .* have no bars to stand beside"),
+        ("perp_ETHUSDT_indexprice.csv", "ETHUSDT-PERP: index from .* have no bars to stand beside; import its klines"),
     ],
 )
 def test_a_file_whose_name_does_not_tell_what_it_is_is_refused(tmp_path: Path, name: str, message: str) -> None:
@@ -416,11 +430,8 @@ def test_files_that_are_not_there_or_not_text_are_refused(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"no\.csv: there is no such file; check the name"):
         parse(tmp_path / "no.csv")
     (tmp_path / "zip.csv").write_bytes(b"PK\x03\x04\xff\xfe")
-    with pytest.raises(DataError, match=r"zip\.csv: is not text in UTF-8 .*; unpack or convert it"):
+    with pytest.raises(DataError, match=r"zip\.csv: is not a file of binance, nor text in UTF-8; leave it out, or unpack or convert it"):
         parse(tmp_path / "zip.csv")
-    (tmp_path / "dir.csv").mkdir()
-    with pytest.raises(DataError, match=r"dir\.csv: can't be read"):
-        parse(tmp_path / "dir.csv")
     (tmp_path / "none").mkdir()
-    with pytest.raises(DataError, match=r"none: the folder has no \.csv file"):
+    with pytest.raises(DataError, match=r"none: the folder has no file that ends in \.csv, \.json"):
         import_files("binance", [tmp_path / "none"], tmp_path / "set", Request())

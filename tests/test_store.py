@@ -19,6 +19,7 @@ import pytest
 
 from backtest.data import parquet as parquet_module
 from backtest.data import replace as replace_module
+from backtest.data.place import Folder
 from backtest.data.schema import Tables
 from backtest.data.store import Dataset, content_hash, open_dataset, write_dataset
 from backtest.errors import DataError, StorageError
@@ -57,7 +58,11 @@ def test_times_are_utc_nanoseconds_and_prices_float64(written: Dataset) -> None:
 
 def test_the_manifest_says_what_it_is(written: Dataset) -> None:
     rows = {"bars": 116, "funding": 7, "settlements": 1, "series": 1, "events": 1}
-    assert written.info == {**FACTS, "hash": written.hash, "rows": rows, "format": 1}
+    blocks = written.info["blocks"]
+    assert written.info == {**FACTS, "hash": written.hash, "rows": rows, "format": 2, "blocks": blocks}
+    assert sum(block["rows"] for name, block in blocks.items() if name.startswith("bars/ETHUSDT-SPOT/")) == len(
+        written.bars("ETHUSDT-SPOT")
+    )
 
 
 def test_a_bar_belongs_to_the_year_before_its_stamp(written: Dataset) -> None:
@@ -202,10 +207,11 @@ def test_no_dataset_is_told_from_a_broken_one(tmp_path: Path, written: Dataset) 
         open_dataset(written.path)
 
 
-def test_a_url_is_refused(tables: Tables) -> None:
-    for call in (lambda: open_dataset("s3://bucket/x"), lambda: write_dataset("s3://bucket/x", tables, **FACTS)):
-        with pytest.raises(StorageError, match="s3://bucket/x: a dataset must be a local folder"):
-            call()
+def test_a_dataset_is_not_written_to_a_url(tables: Tables) -> None:
+    with pytest.raises(StorageError, match="s3://bucket/x: a dataset is written to a local folder; write it there and copy the folder"):
+        write_dataset("s3://bucket/x", tables, **FACTS)
+    with pytest.raises(DataError, match=r"nonsense://x: can't be opened .*; install what reads such URLs"):
+        open_dataset("nonsense://x")
 
 
 def test_unknown_names_get_a_hint(written: Dataset) -> None:
@@ -249,8 +255,9 @@ def test_a_bit_that_flips_in_the_prices_is_noticed(tables: Tables, tmp_path: Pat
     bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), noise), index=tables.bars["ETHUSDT-SPOT"].index)
     write_dataset(tmp_path / "noise", Tables(instruments=tables.instruments, bars={"ETHUSDT-SPOT": bars}), **FACTS)
     file = tmp_path / "noise" / "bars" / "instrument=ETHUSDT-SPOT" / "year=2023" / "part-0.parquet"
+    chunk = pq.ParquetFile(file).metadata.row_group(0).column(4)
     whole = bytearray(file.read_bytes())
-    whole[whole.index(noise[5].tobytes()) + 3] ^= 1
+    whole[chunk.data_page_offset + chunk.total_compressed_size - 20] ^= 1
     file.write_bytes(whole)
     with pytest.raises(DataError, match=r"is truncated or damaged and can't be read .*CRC checksum"):
         open_dataset(tmp_path / "noise").bars("ETHUSDT-SPOT")
@@ -315,7 +322,7 @@ def test_other_files_in_a_dataset_are_carried_over(tables: Tables, written: Data
 def test_a_disk_that_fills_up_leaves_the_old_dataset(
     tables: Tables, written: Dataset, monkeypatch: pytest.MonkeyPatch, fails_at: int
 ) -> None:
-    before, count, write = snapshot(Path(written.path).parent), [], pq.write_table
+    before, count, write = snapshot(Path(written.path).parent), [], pq.ParquetWriter.write_table
 
     def full(*args: object, **more: object) -> None:
         count.append(1)
@@ -323,7 +330,7 @@ def test_a_disk_that_fills_up_leaves_the_old_dataset(
             raise OSError(errno.ENOSPC, "No space left on device")
         write(*args, **more)
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     tables.bars["ETHUSDT-SPOT"] += 1
     with pytest.raises(
         StorageError, match=r"mine: can't be written \(No space left on device\); what was there is unchanged; free some space"
@@ -332,7 +339,7 @@ def test_a_disk_that_fills_up_leaves_the_old_dataset(
     assert snapshot(Path(written.path).parent) == before
 
 
-@pytest.mark.parametrize(("module", "name"), [(replace_module, "_flush"), (shutil, "copy2"), (replace_module, "_swap")])
+@pytest.mark.parametrize(("module", "name"), [(replace_module, "_flush"), (replace_module, "link"), (replace_module, "_swap")])
 def test_any_failure_before_the_swap_leaves_the_old_dataset(
     tables: Tables, written: Dataset, monkeypatch: pytest.MonkeyPatch, module: object, name: str
 ) -> None:
@@ -379,7 +386,7 @@ def test_a_write_after_a_crash_and_onto_a_full_disk_keeps_the_only_copy(
     def full(*args: object, **more: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(StorageError, match="free some space"):
         write_dataset(folder, tables, **FACTS)
     assert open_dataset(folder).hash == written.hash
@@ -473,13 +480,15 @@ def test_a_really_full_disk_leaves_the_old_dataset(written: Dataset, tmp_path: P
 
 def test_writers_of_one_dataset_wait_for_each_other(written: Dataset) -> None:
     fcntl = pytest.importorskip("fcntl")
-    handle = os.open(Path(written.path).parent, os.O_RDONLY)
+    fresh = Path(written.path).with_name(".mine.new")
+    fresh.mkdir()
+    handle = os.open(fresh, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     writer = subprocess.Popen([sys.executable, "-c", WRITER, written.path], stdout=subprocess.PIPE, text=True)
     try:
         with pytest.raises(subprocess.TimeoutExpired):
             writer.wait(1.5)
-        assert not (Path(written.path).parent / ".mine.new").exists()
+        assert not list(fresh.iterdir())
     finally:
         os.close(handle)
         assert writer.stdout is not None
@@ -489,8 +498,8 @@ def test_writers_of_one_dataset_wait_for_each_other(written: Dataset) -> None:
 
 
 def test_the_written_files_carry_checksums(written: Dataset) -> None:
-    assert json.loads((Path(written.path) / "dataset.json").read_text())["format"] == 1
-    assert parquet_module.read_table(Path(written.path) / "instruments.parquet", ("id",))["id"].tolist() == sorted(written.instruments)
+    assert json.loads((Path(written.path) / "dataset.json").read_text())["format"] == 2
+    assert parquet_module.read_table(Folder(written.path), "instruments.parquet", ("id",))["id"].tolist() == sorted(written.instruments)
 
 
 def test_an_instrument_keeps_what_is_not_known(tables: Tables, tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
-"""`carry data check`: what a dataset holds, and what is wrong with it."""
+"""`carry data check`: what a dataset holds, what is wrong with it, and what it can be used for."""
 
 import argparse
 from typing import TYPE_CHECKING
 
 from backtest.cli.parser import add_command
-from backtest.cli.text import day, duration, listed, text_table, wrapped
+from backtest.cli.text import WIDTH, day, duration, listed, shortened, text_table, wrapped
 
 if TYPE_CHECKING:
     from backtest.cli.parser import Commands
+    from backtest.data.check_spans import Integers, Spans
     from backtest.data.checks import Check
+
+FULL, MOST, SOME, NONE = "█", "▓", "░", "·"
+LONGEST_NAME = 26
+SHOWN_SPANS = 3
 
 
 def add(commands: "Commands") -> None:
@@ -17,6 +22,7 @@ def add(commands: "Commands") -> None:
         commands, "check", "say what a dataset holds and what is wrong with it", epilog="exit code: 0 good, 1 problems, 2 unreadable"
     )
     parser.add_argument("folder", metavar="DIR", help="folder of the dataset")
+    parser.add_argument("--plot", metavar="FILE", help="draw the coverage into a .png, .svg or .pdf")
     parser.set_defaults(run=_run)
 
 
@@ -24,7 +30,15 @@ def _run(arguments: argparse.Namespace) -> int:
     from backtest.data.checks import check_dataset
     from backtest.data.store import open_dataset
 
+    if arguments.plot:
+        from backtest.report.coverage import plotted
+
+        plotted(arguments.plot)
     check = check_dataset(open_dataset(arguments.folder))
+    if arguments.plot:
+        from backtest.report.coverage import write_coverage
+
+        write_coverage(check, arguments.plot)
     print(check_text(check))
     return 0 if check.good else 1
 
@@ -34,11 +48,79 @@ def check_text(check: "Check") -> str:
     dataset = check.dataset
     simulated = ", SIMULATED" if dataset.simulated else ""
     head = [f"{dataset.name}{simulated}, hash {dataset.hash[:12]}", f"from {dataset.info.get('source', 'unknown')}"]
-    rows = [("instrument", "kind", "from", "to", "rows", "largest gap", "missing")]
-    for row in check.rows:
-        gap = duration(row.largest_gap)
-        rows.append((row.instrument.id, row.instrument.kind, day(row.first), day(row.last), f"{row.rows:,}", gap, f"{row.missing:,}"))
     findings = [*listed("error", check.errors), *listed("problem", check.problems), *listed("note", check.notes)]
     count = len(check.errors) + len(check.problems)
-    verdict = "good: nothing is missing, nothing contradicts" if check.good else f"{count} problem{'s' if count > 1 else ''} found"
-    return "\n".join([*map(wrapped, head), "", text_table(rows, "<<>>>>>"), "", *findings, verdict])
+    last = "good: nothing is missing, nothing contradicts" if check.good else f"{count} problem{'s' if count > 1 else ''} found"
+    parts = [*map(wrapped, head), "", _table(check), "", *_picture(check), *findings, *_verdict(check), last]
+    return "\n".join(parts)
+
+
+def _table(check: "Check") -> str:
+    rows = [("instrument", "kind", "from", "to", "rows", "largest gap", "missing")]
+    for row in check.rows:
+        it = row.instrument
+        rows.append((it.id, it.kind, day(row.first), day(row.last), f"{row.rows:,}", duration(row.largest_gap), f"{row.missing:,}"))
+        if row.events:
+            wait = duration(row.largest_wait)
+            rows.append((it.id, "funding", day(row.first_event), day(row.last_event), f"{row.events:,}", wait, f"{row.unpaid:,}"))
+    return text_table(rows, "<<>>>>>")
+
+
+def _picture(check: "Check") -> list[str]:
+    """A line an instrument (and one for its funding) over a common time axis, with the dates of its ends and its middle below."""
+    lines: list[tuple[str, Spans]] = []
+    for row in check.rows:
+        lines += [(row.instrument.id, row.covered)] if len(row.covered) else []
+        lines += [(f"{row.instrument.id} funding", row.paid)] if len(row.paid) else []
+    if not lines or check.errors:
+        return []
+    import numpy as np
+    import pandas as pd
+
+    name = min(max(len(text) for text, _ in lines), LONGEST_NAME)
+    cells = WIDTH - name - 1
+    begin, end = min(int(part.starts[0]) for _, part in lines), max(int(part.ends[-1]) for _, part in lines)
+    edges = np.linspace(begin, end, cells + 1).astype(np.int64)
+    out = [f"{shortened(text, name):<{name}} {_cells(part, edges)}" for text, part in lines]
+    dates = [f"{pd.Timestamp(int(time)):%Y-%m-%d}" for time in (begin, (begin + end) // 2, end)]
+    gap = cells - sum(map(len, dates))
+    axis = f"{dates[0]}{'':{gap // 2}}{dates[1]}{'':{gap - gap // 2}}{dates[2]}"
+    legend = f"{FULL} all bars are there  {MOST} most  {SOME} some  {NONE} none"
+    return [*out, f"{'':{name}} {axis}", f"{'':{name}} {legend}", ""]
+
+
+def _cells(part: "Spans", edges: "Integers") -> str:
+    shares = part.within(edges)
+    return "".join(FULL if share > 0.995 else MOST if share > 0.5 else SOME if share > 0 else NONE for share in shares)
+
+
+def _verdict(check: "Check") -> list[str]:
+    """What the dataset can be used for, a line a strategy and choice of legs."""
+    if check.errors or not check.usable:
+        return []
+    width = max(len(one.strategy) for one in check.usable)
+    lines = ["usable"]
+    before = ""
+    for one in check.usable:
+        name = one.strategy if one.strategy != before else ""
+        before = one.strategy
+        spans = sorted(zip(one.spans.starts, one.spans.ends, strict=True), key=lambda span: int(span[0] - span[1]))[:SHOWN_SPANS]
+        when = ", ".join(f"{_day(start)} to {_day(end)}" for start, end in sorted(spans))
+        more = f" and {len(one.spans) - SHOWN_SPANS} shorter" if len(one.spans) > SHOWN_SPANS else ""
+        lines.append(wrapped_after(f"  {name:<{width}}  ", f"{when}{more}: {one.legs}" if when else f"no: {one.why}"))
+    return [*lines, ""]
+
+
+def wrapped_after(label: str, text: str) -> str:
+    """A label and a text broken at the width, its further lines under its first."""
+    import textwrap
+
+    return textwrap.fill(
+        text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _day(nanoseconds: int) -> str:
+    import pandas as pd
+
+    return f"{pd.Timestamp(int(nanoseconds)):%Y-%m-%d}"

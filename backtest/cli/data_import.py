@@ -29,7 +29,9 @@ def add(commands: "Commands") -> None:
     parser = add_command(
         commands, "import", "import files into a dataset, which is made or added to", description=_DESCRIPTION, epilog=_EXAMPLES
     )
-    parser.add_argument("source", metavar="SOURCE", help="whose files: binance, or csv for any table with a --mapping")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="whose files: a vendor, auto to tell it from the files, or csv for a table with a --mapping"
+    )
     parser.add_argument("files", metavar="FILES", nargs="+", help="CSV files, or folders of them")
     parser.add_argument("--into", metavar="DIR", help="folder of the dataset, made or added to (required)")
     parser.add_argument("--symbol", metavar="S", help="the symbol, where no file tells it, such as ETHUSDT")
@@ -55,8 +57,8 @@ def import_text(report: "ImportReport") -> str:
     """What became of each file, as it is printed."""
     rows = [("file", "as", "kept", "cut", "from", "to")]
     rows += [
-        (line.file.name, line.target, f"{line.kept:,}", f"{line.cut:,}", day(line.first), day(line.last)) for line in report.imported.lines
+        (line.source.path.name, line.target, f"{line.kept:,}", f"{line.cut:,}", day(line.first), day(line.last)) for line in report.lines
     ]
     dataset = report.dataset
     last = f'{dataset.path}: dataset "{dataset.name}", hash {dataset.hash[:12]}{"" if report.changed else ", unchanged"}'
-    return "\n".join([text_table(rows, "<<>>>>"), "", *listed("note", report.imported.notes), last])
+    return "\n".join([text_table(rows, "<<>>>>"), "", *listed("note", report.notes), last])

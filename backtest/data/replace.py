@@ -1,7 +1,8 @@
 """Replacing a folder by a new one, whole or not at all.
 
-The new folder is filled beside the old one, flushed to the disk, and swapped in by two renames; whoever opens the folder next undoes a swap
-that was interrupted between the two. A killed process, a full disk or a power cut therefore leaves the old folder or the new one.
+The new folder is filled beside the old one, with links to what stays the same, flushed to the disk, and swapped in by two renames; whoever opens
+the folder next undoes a swap that was interrupted between the two. A killed process, a full disk or a power cut therefore leaves the old folder
+or the new one.
 
     with replacing(Path("data/mine"), ours=("dataset.json", "bars")) as fresh:
         (fresh / "dataset.json").write_text("{}")
@@ -17,34 +18,28 @@ from pathlib import Path
 from backtest.errors import StorageError
 
 
-def local_folder(path: str | Path) -> Path:
-    """The absolute folder meant by `path`; raises `StorageError` for a URL."""
-    if "://" in str(path):
-        raise StorageError(f"{path}: a dataset must be a local folder; copy it to this machine first")
-    return Path(os.path.realpath(path))
-
-
 @contextmanager
 def replacing(folder: Path, ours: tuple[str, ...]) -> Iterator[Path]:
     """Give an empty folder to fill, then put it in the place of `folder`; on any error what was there stays.
 
     `ours` names the entries that the new folder replaces, the first of them the mark of a folder that may be replaced; other entries are
-    carried over. Raises `StorageError` with the place and the remedy.
+    carried over. A new folder without that mark replaces nothing. Others who write to the same folder wait until this one is done.
+    Raises `StorageError` with the place and the remedy.
     """
     fresh, aside = _siblings(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent):
-            _restore(folder, aside)
-            _refuse_foreign(folder, ours[0])
-            for leftover in (fresh, aside):
-                shutil.rmtree(leftover, ignore_errors=True)
+        recover(folder)
+        _refuse_foreign(folder, ours[0])
+        with _claimed(fresh):
             try:
-                fresh.mkdir()
                 yield fresh
-                _keep_other_files(folder, fresh, ours)
-                _flush(fresh)
-                _swap(folder, fresh, aside)
+                if (fresh / ours[0]).exists():
+                    _keep_other_files(folder, fresh, ours)
+                    _flush(fresh)
+                    with _locked(folder.parent):
+                        shutil.rmtree(aside, ignore_errors=True)
+                        _swap(folder, fresh, aside)
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
     except StorageError:
@@ -60,18 +55,33 @@ def _siblings(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one writer at a time into a folder; the system lifts the lock when the process dies."""
+def _claimed(fresh: Path) -> Iterator[None]:
+    """Make an empty folder and hold it, so that one writer at a time fills it; what a killed writer left is cleared."""
+    while True:
+        fresh.mkdir(exist_ok=True)
+        with _locked(fresh) as held:
+            # whoever held it before may have renamed or removed it while this one waited
+            if held is not None and not (fresh.exists() and os.path.samestat(fresh.stat(), os.fstat(held))):
+                continue
+            for leftover in fresh.iterdir():
+                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
+            yield
+            return
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int | None]:
+    """Hold a folder against other processes; the system lifts the lock when the process dies."""
     try:
         import fcntl
     except ImportError:  # Windows has no such lock: there, don't write one dataset from two processes
-        yield
+        yield None
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems know no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle
     finally:
         os.close(handle)
 
@@ -93,9 +103,17 @@ def _keep_other_files(folder: Path, fresh: Path, ours: tuple[str, ...]) -> None:
         if other.name in ours:
             continue
         if other.is_dir() and not other.is_symlink():
-            shutil.copytree(other, fresh / other.name, symlinks=True)
+            shutil.copytree(other, fresh / other.name, symlinks=True, copy_function=link)
         else:
-            shutil.copy2(other, fresh / other.name, follow_symlinks=False)
+            link(other, fresh / other.name)
+
+
+def link(old: str | Path, new: str | Path) -> None:
+    """Give a file a second name, or copy it where the file system can't."""
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(old, new, follow_symlinks=False)
 
 
 def _flush(root: Path) -> None:

@@ -14,8 +14,20 @@ from backtest.instruments import Instrument
 
 PRICES = ("open", "high", "low", "close")
 BAR_COLUMNS = (*PRICES, "volume")
-OPTIONAL_BAR_COLUMNS = ("bid", "ask", "bid_size", "ask_size", "mark", "mark_high", "mark_low", "index", "open_interest", "taker_buy_volume")
+OPTIONAL_BAR_COLUMNS = (
+    "bid", "ask", "bid_size", "ask_size", "spread", "depth_10bps", "depth_50bps", "mark", "mark_high", "mark_low", "index", "open_interest",
+    "taker_buy_volume",
+)  # fmt: skip
 FUNDING_COLUMNS = ("rate", "interval_hours", "mark_price")
+ROOMS = ("bars", "funding", "settlements", "series", "events")
+# room → the columns that its files must have
+REQUIRED = {
+    "bars": ("ts", *PRICES),
+    "funding": ("ts", "rate"),
+    "settlements": ("instrument", "ts", "price"),
+    "series": ("ts", "known_at", "value"),
+    "events": ("ts", "name", "kind"),
+}
 
 
 def empty(columns: tuple[str, ...]) -> pd.DataFrame:

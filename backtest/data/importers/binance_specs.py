@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from backtest.data.importers.common import Csv
-from backtest.data.importers.merge import merge_instruments
+from backtest.data.merge import merge_instruments
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle
 

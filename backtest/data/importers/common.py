@@ -1,116 +1,132 @@
-"""What all importers share: reading a CSV with its line numbers, numbers and times out of it, and the account of what was kept.
+"""What all importers share: CSV columns with their line numbers, and the pieces in canonical form that an importer makes.
 
-An importer is a module with two functions. `sniff(file, header)` says what a file is in the vendor's terms, or None; `parse(files,
-request)` gives an `Imported`. Text becomes numbers here and nowhere else, so that every message can name file and line.
+An importer is a module with two functions. `sniff(source)` says what a source is in the vendor's terms, or None; `parse(sources, request)`
+gives one `Part` after another. Text becomes numbers here and nowhere else, so that every message can name file and line.
 
-    imported = binance.parse([Path("spot.csv")], Request(symbol="ETHUSDT"))
+    for part in binance.parse(sources_in(["spot.csv"]), Request(symbol="ETHUSDT")):
+        print(part.room, part.key, len(part.frame))
 """
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from backtest.data.schema import Tables
-from backtest.data.validate import Where, in_file, show_time
+from backtest.data.importers.source import Source, delimiter_of, text_lines
+from backtest.data.validate import Where
 from backtest.errors import DataError, did_you_mean
 from backtest.instruments import Instrument
 
-# digits of a Unix time → its unit, for times between 2001 and 2286
-_EPOCH_UNITS = {10: "s", 13: "ms", 16: "us", 19: "ns"}
+BLOCK = 1 << 24  # bytes of a CSV file that are read at a time
+# a Unix time's unit → how many of them there are in a second
+EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+# times of markets lie between 2001-09-09, from when Unix seconds have ten digits, and 2286
+_FIRST_SECOND, _LAST_SECOND = 10**9, 10**10
+_NUMBER_LIKE = frozenset("0123456789")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the user asked for: symbol and mapping file if given, and the instruments that the dataset has already."""
+    """What the user asked for: symbol, mapping file and bar length if given, and the instruments that the dataset has already."""
 
     symbol: str | None = None
     mapping: Path | None = None
+    bar: pd.Timedelta = field(default_factory=lambda: pd.Timedelta(1, "min"))
     known: Mapping[str, Instrument] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """What became of one file: rows kept and cut in one table, and the times of the first and last row kept."""
+class Part:
+    """Rows of one table in canonical form, out of one source.
 
-    file: Path
-    target: str
-    kept: int
-    cut: int
-    first: pd.Timestamp | None
-    last: pd.Timestamp | None
+    room, key: the table (`bars`, `funding`, `settlements`, `series`, `events`) and the instrument's id or the series' name in it.
+    frame: its rows as in `Tables`, in order of time. where: row → place, for messages. instruments: what this source knows of instruments.
+    cut: rows of the source that were left out, and why. notes: what was decided on the way.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class Imported:
-    """Tables from some files, one line a file, and notes on what was decided on the way."""
-
-    tables: Tables
-    lines: list[Line]
-    notes: list[str]
+    source: Source
+    room: str = "instruments"
+    key: str = ""
+    frame: pd.DataFrame | None = None
+    where: Where | None = None
+    instruments: Sequence[Instrument] = ()
+    cut: int = 0
+    why_cut: str = "rows have no value and were left out"
+    notes: Sequence[str] = ()
 
 
 class Importer(Protocol):
     """A vendor's module."""
 
-    def sniff(self, file: Path, header: Sequence[str]) -> str | None:
-        """What the file is, in the vendor's terms; None if it is not this vendor's."""
+    def sniff(self, source: Source) -> str | None:
+        """What the source is, in the vendor's terms; None if it is not this vendor's."""
 
-    def parse(self, files: Sequence[Path], request: Request) -> Imported:
-        """The content of some files."""
+    def parse(self, sources: Sequence[Source], request: Request) -> Iterator[Part]:
+        """The content of some sources."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Csv:
-    """A CSV file as text columns with the line that each row stands on."""
+    """Rows of a CSV file as text columns; `index` are the numbers of these rows among the file's rows, its header included."""
 
-    file: Path
-    columns: dict[str, list[str]]
-    lines: np.ndarray
+    def __init__(self, source: Source, columns: Mapping[str, Any], index: np.ndarray) -> None:
+        self.source, self.file = source, source.name
+        self._columns, self.index = columns, index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, as the file has them."""
+        return list(self._columns)
 
     @property
     def where(self) -> Where:
-        """Row → "spot.csv line 17"."""
-        return in_file(self.file, self.lines)
+        """Row → "spot.csv line 17"; lines are counted when they are asked for, for good files never are."""
+        return lambda row: f"{self.file} line {_line_of(self.source, int(self.index[row]))}"
 
     def rows(self, keep: np.ndarray) -> "Csv":
-        """The rows where `keep` is true, on the lines where they stood."""
-        columns = {name: [text for text, kept in zip(column, keep, strict=True) if kept] for name, column in self.columns.items()}
-        return Csv(file=self.file, columns=columns, lines=self.lines[keep])
+        """The rows where `keep` is true."""
+        return Csv(self.source, {name: column.filter(_arrow(keep)) for name, column in self._columns.items()}, self.index[keep])
 
     def text(self, name: str) -> list[str]:
         """A column as text; `DataError` if the file has none of that name."""
-        if name not in self.columns:
-            known = list(self.columns)
-            raise DataError(f'{self.file}: column "{name}" is missing; {did_you_mean(name, known)}')
-        return self.columns[name]
+        return [value.strip() for value in self._column(name).to_pylist()]
 
     def numbers(self, name: str, missing: Sequence[str] = ("",)) -> np.ndarray:
         """A column as float64, correctly rounded; NaN for the texts in `missing`."""
-        texts = self.text(name)
-        blank = frozenset(missing)
-        values = np.empty(len(texts))
-        for row, text in enumerate(texts):
-            try:
-                values[row] = np.nan if text in blank else float(text)
-            except ValueError:
-                raise DataError(f'{self.where(row)}: {name} is "{text}", not a number; correct the row or remove it') from None
-        return values
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = self._column(name)
+        try:
+            if not any(_NUMBER_LIKE & set(text) for text in missing):
+                return np.asarray(column.cast(pa.float64()).to_numpy())
+        except pa.ArrowInvalid:
+            pass
+        column = pc.utf8_trim_whitespace(column)
+        blank = pc.is_in(column, value_set=pa.array(list(missing), type=pa.string()))
+        column = pc.if_else(blank, pa.scalar(None, pa.string()), column)
+        try:
+            return np.asarray(column.cast(pa.float64()).to_numpy())
+        except pa.ArrowInvalid:
+            return self._numbers_one_by_one(name, column.to_pylist())
 
     def times(self, name: str, unit: str | None = None) -> pd.DatetimeIndex:
-        """A column as UTC nanoseconds: ISO 8601 (without a zone it is UTC), or Unix time in `unit`, which by default its digits tell."""
-        texts = self.text(name)
-        if texts and all(text.lstrip("-").isdigit() for text in texts):
-            unit = unit or self._unit(name, texts)
-            return pd.DatetimeIndex(np.array(texts, dtype=np.int64).astype(f"datetime64[{unit}]").astype("datetime64[ns]"), tz="UTC")
-        parsed = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", utc=True, errors="coerce")
-        self.refuse_unparsed(name, parsed)
-        return pd.DatetimeIndex(parsed.astype("datetime64[ns, UTC]"))
+        """A column as UTC nanoseconds: ISO 8601 (without a zone it is UTC), or Unix time in `unit`, which by default its size tells."""
+        import pyarrow as pa
+
+        column = self._column(name)
+        try:
+            whole = np.asarray(column.cast(pa.int64()).to_numpy())
+        except pa.ArrowInvalid:
+            return self._iso_times(name, column)
+        return unix_times(whole, unit, name, self.where)
 
     def refuse_unparsed(self, name: str, parsed: pd.Series, expected: str = "ISO 8601 or Unix time") -> None:
         """Raise `DataError` for the first time that could not be read."""
@@ -119,73 +135,116 @@ class Csv:
             row = int(unread[0])
             raise DataError(f'{self.where(row)}: {name} is "{self.text(name)[row]}", not a time ({expected}); correct the row or remove it')
 
-    def _unit(self, name: str, texts: list[str]) -> str:
-        digits = {len(text) for text in texts}
-        if len(digits) == 1 and (unit := _EPOCH_UNITS.get(next(iter(digits)))):
-            return unit
-        row = next((row for row, text in enumerate(texts) if len(text) not in _EPOCH_UNITS or len(text) != len(texts[0])), 0)
+    def _column(self, name: str) -> Any:
+        if name not in self._columns:
+            raise DataError(f'{self.file}: column "{name}" is missing; {did_you_mean(name, self.columns)}')
+        return self._columns[name]
+
+    def _numbers_one_by_one(self, name: str, texts: list[str | None]) -> np.ndarray:
+        values = np.empty(len(texts))
+        for row, text in enumerate(texts):
+            try:
+                values[row] = np.nan if text is None else float(text)
+            except ValueError:
+                raise DataError(f'{self.where(row)}: {name} is "{text}", not a number; correct the row or remove it') from None
+        return values
+
+    def _iso_times(self, name: str, column: Any) -> pd.DatetimeIndex:
+        import pyarrow as pa
+
+        for kind in (pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")):
+            try:
+                return pd.DatetimeIndex(np.asarray(column.cast(kind).to_numpy()), tz="UTC")
+            except pa.ArrowInvalid:
+                continue
+        parsed = pd.to_datetime(pd.Series(self.text(name), dtype=object), format="ISO8601", utc=True, errors="coerce")
+        self.refuse_unparsed(name, parsed)
+        return pd.DatetimeIndex(parsed.astype("datetime64[ns, UTC]"))
+
+
+def unix_times(values: np.ndarray, unit: str | None, name: str, where: Where) -> pd.DatetimeIndex:
+    """Unix times (int64) as UTC nanoseconds; raises `DataError` for one that is not in `unit`, by default the first value's, or not of this age."""
+    if unit is None:
+        first = int(values[0]) if len(values) else 0
+        unit = next((known for known, per in EPOCH_UNITS.items() if _FIRST_SECOND * per <= first < _LAST_SECOND * per), "s")
+    per = EPOCH_UNITS[unit]
+    wrong = np.flatnonzero((values < _FIRST_SECOND * per) | (values >= _LAST_SECOND * per))
+    if len(wrong):
+        row = int(wrong[0])
+        fits = next((known for known, scale in EPOCH_UNITS.items() if _FIRST_SECOND * scale <= values[row] < _LAST_SECOND * scale), None)
+        tell = f"it looks like {fits} among {unit}" if fits else "markets' times lie between 2001 and 2286"
         raise DataError(
-            f'{self.where(row)}: {name} is "{texts[row]}", not a time (ISO 8601 or Unix time, one unit a file); correct the row'
+            f'{where(row)}: {name} is "{values[row]}", not a time (ISO 8601 or Unix time, one unit a file); {tell}; correct the row'
         )
+    return pd.DatetimeIndex((values * (10**9 // per)).astype("datetime64[ns]"), tz="UTC")
 
 
-@contextmanager
-def _rows(file: Path) -> Iterator[Any]:
-    """A csv reader over a file; what makes it unreadable becomes a `DataError`."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            yield csv.reader(text)
-    except FileNotFoundError:
-        raise DataError(f"{file}: there is no such file; check the name") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is not text in UTF-8 ({error.reason} at byte {error.start}); unpack or convert it") from error
-    except (csv.Error, OSError) as error:
-        raise DataError(f"{file}: can't be read ({error}); download it again or check its permissions") from error
+def read_csv(source: Source, header: Sequence[str] | None = None) -> Csv:
+    """A whole CSV file; raises `DataError` as `csv_blocks` does."""
+    import pyarrow as pa
+
+    blocks = list(csv_blocks(source, header))
+    columns = {name: pa.chunked_array([block._columns[name] for block in blocks], pa.string()) for name in blocks[0].columns}
+    return Csv(source, columns, np.concatenate([block.index for block in blocks]))
 
 
-def read_header(file: Path) -> list[str]:
-    """The first row of a CSV file; raises `DataError` for a file that can't be read or has no rows."""
-    with _rows(file) as rows:
-        for row in rows:
-            if row:
-                return [cell.strip() for cell in row]
-    raise DataError(f"{file}: is empty; remove it or download it again")
+def csv_blocks(source: Source, header: Sequence[str] | None = None) -> Iterator[Csv]:
+    """A CSV file in blocks of bounded size; `header` names the columns of a file that has no header row.
 
-
-def read_csv(file: Path, header: Sequence[str] | None = None) -> Csv:
-    """Read a CSV file; `header` names the columns of a file that has no header row.
-
-    Raises `DataError` for a file without rows, a column that stands twice, and a row with more or fewer cells than the header.
+    Raises `DataError` for a file without rows, a web page, a column that stands twice, and a row with more or fewer cells than the header.
     """
-    cells: list[list[str]] = []
-    lines: list[int] = []
-    with _rows(file) as rows:
-        for row in rows:
-            if not row:
-                continue
-            if header is None:
-                header = [cell.strip() for cell in row]
-                continue
-            if len(row) != len(header):
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    if source.is_page:
+        raise DataError(f"{source.name}: is a web page, not data; download it again")
+    names = list(header or source.header)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f'{source.name}: column "{twice}" stands twice; remove one')
+    rows_above, lines_above = (0, 0) if header else source.above
+    seen = 0
+    try:
+        with source.reading(), source.open() as content:
+            reader = arrow.open_csv(
+                content,
+                read_options=arrow.ReadOptions(column_names=names, skip_rows=lines_above, block_size=BLOCK),
+                parse_options=arrow.ParseOptions(delimiter=delimiter_of(source), newlines_in_values=False),
+                convert_options=arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+            )
+            for batch in reader:
+                if batch.num_rows:
+                    columns = dict(zip(names, batch.columns, strict=True))
+                    yield Csv(source, columns, np.arange(batch.num_rows) + rows_above + seen)
+                    seen += batch.num_rows
+    except pa.ArrowInvalid as error:
+        _explain(source, names, rows_above, error)
+    if not seen:
+        raise DataError(f"{source.name}: is empty: it has no rows of data; remove it or download it again")
+
+
+def _explain(source: Source, names: Sequence[str], above: int, error: Exception) -> None:
+    """Say in which line a CSV file can't be read."""
+    with text_lines(source) as lines:
+        rows = csv.reader(lines, delimiter=delimiter_of(source))
+        for row in islice((row for row in rows if row), above, None):
+            if len(row) != len(names):
                 raise DataError(
-                    f"{file} line {rows.line_num}: has {len(row)} cells, not {len(header)}; is the file truncated? download it again"
-                )
-            cells.append(row)
-            lines.append(rows.line_num)
-    if not cells or header is None:
-        raise DataError(f"{file}: is empty: it has no rows of data; remove it or download it again")
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if list(header).count(name) > 1)
-        raise DataError(f'{file}: column "{twice}" stands twice; remove one')
-    columns = {name: [cell.strip() for cell in column] for name, column in zip(header, zip(*cells, strict=True), strict=True)}
-    return Csv(file=file, columns=columns, lines=np.array(lines))
+                    f"{source.name} line {rows.line_num}: has {len(row)} cells, not {len(names)}; is the file truncated? download it again"
+                ) from error
+    raise DataError(f"{source.name}: can't be read as CSV ({str(error).splitlines()[0][:160]}); download it again") from error
 
 
-def cut_at_delivery(file: Path, one: Instrument, bars: pd.DataFrame) -> pd.DataFrame:
-    """The bars, in order of time, that end at delivery or before; raises `DataError` if there are none."""
-    if one.expires_at is None:
-        return bars
-    kept = bars[bars.index <= one.expires_at]
-    if kept.empty:
-        raise DataError(f"{file}: every bar ends after delivery of {one.id} at {show_time(one.expires_at)}; is it another contract?")
-    return kept
+def _line_of(source: Source, index: int) -> int:
+    """The line on which a row ends, counted from 1; rows without cells don't count."""
+    with text_lines(source) as lines:
+        rows = csv.reader(lines, delimiter=delimiter_of(source))
+        for _ in islice((cells for cells in rows if cells), index, index + 1):
+            return rows.line_num
+    return index + 1
+
+
+def _arrow(keep: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    return pa.array(keep)

@@ -1,116 +1,92 @@
 """Any table in a CSV file, read by the mapping that the user gives.
 
 What the mapping says is done, and nothing is guessed: the meaning of a stamp, a unit and a delay are what makes other people's tables go
-wrong. Rows of a series without a value (a holiday) are left out and counted.
+wrong. Rows of a series without a value (a holiday) are left out and counted. Cells may be apart by commas, semicolons or tabs.
 
-    imported = parse([Path("DTB3.csv")], Request(mapping=Path("tbill.toml")))
+    parts = parse(sources_in(["DTB3.csv"]), Request(mapping=Path("tbill.toml")))
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from backtest.data.importers.common import Csv, Imported, Line, Request, cut_at_delivery, read_csv
+from backtest.data.importers.common import Csv, Part, Request, csv_blocks
 from backtest.data.importers.mapping import TableMapping, TimeRule, read_mapping
-from backtest.data.importers.merge import merge
-from backtest.data.schema import FUNDING_COLUMNS, Tables
-from backtest.data.validate import (
-    bar_errors,
-    delivery_errors,
-    event_errors,
-    funding_errors,
-    refuse,
-    series_errors,
-    settlement_errors,
-    time_errors,
-)
+from backtest.data.importers.source import Source
+from backtest.data.schema import FUNDING_COLUMNS
 from backtest.errors import DataError, ParameterError
 
 _OFFSET = re.compile(r"\d(Z|[+-]\d\d:?\d\d)$")
 
 
-def sniff(file: Path, header: Sequence[str]) -> str | None:
-    """Give "table" for any file: what it is, only its mapping says."""
-    return "table"
+def sniff(source: Source) -> str | None:
+    """Any file is a table: what it holds, only its mapping says."""
+    return "a table, by its mapping"
 
 
-def parse(files: Sequence[Path], request: Request) -> Imported:
-    """The tables in some files that share a mapping; raises `DataError` with file and line for what can't be trusted."""
+def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
+    """The tables in some sources that share a mapping; raises `DataError` with file and line for what can't be trusted."""
     if request.mapping is None:
         raise ParameterError("a table needs a mapping that says which column is what; give --mapping FILE (see data/README.md)")
     mapping = read_mapping(request.mapping, request.known)
-    tables, lines, notes = Tables(), [], []
-    for file in files:
-        table = read_csv(file)
-        whole = len(table.lines)
-        part, times, target = _READERS[mapping.what](table, mapping)
-        tables = merge(tables, part)
-        lines.append(Line(file=file, target=target, kept=len(times), cut=whole - len(times), first=times.min(), last=times.max()))
-        if cut := whole - len(times):
-            why = "rows have no value and were left out" if mapping.what == "series" else "bars ended after delivery and were cut"
-            notes.append(f"{file.name}: {cut:,} {why}")
-    if request.symbol is not None:
-        notes.append("--symbol is not used with a mapping: its [instrument] says what the table is about")
-    return Imported(tables=tables, lines=lines, notes=notes)
+    read = {"bars": _bars, "funding": _funding, "series": _series, "settlements": _settlements, "events": _events}[mapping.what]
+    unused = ["--symbol is not used with a mapping: its [instrument] says what the table is about"] if request.symbol else []
+    for source in sources:
+        kept = 0
+        for table in csv_blocks(source):
+            part = replace(read(table, mapping), notes=unused)
+            kept += 0 if part.frame is None else len(part.frame)
+            yield part
+        if not kept:
+            raise DataError(f"{source.name}: no row has a value in {mapping.columns['value']}; check the mapping")
 
 
-_Part = tuple[Tables, pd.DatetimeIndex, str]
-
-
-def _bars(table: Csv, mapping: TableMapping) -> _Part:
+def _bars(table: Csv, mapping: TableMapping) -> Part:
     assert mapping.instrument is not None
-    one, times = mapping.instrument, _times(table, mapping.time)
-    refuse(time_errors(times, table.where))
-    bars = cut_at_delivery(table.file, one, pd.DataFrame(_numbers(table, mapping), index=times))
-    refuse(bar_errors(bars, table.where))
-    refuse(delivery_errors(one, pd.DatetimeIndex(bars.index), table.where))
-    return Tables(instruments=[one], bars={one.id: bars}), pd.DatetimeIndex(bars.index), one.id
+    bars = pd.DataFrame(_numbers(table, mapping), index=_times(table, mapping.time))
+    return Part(
+        source=table.source, room="bars", key=mapping.instrument.id, frame=bars, where=table.where, instruments=[mapping.instrument]
+    )
 
 
-def _funding(table: Csv, mapping: TableMapping) -> _Part:
+def _funding(table: Csv, mapping: TableMapping) -> Part:
     assert mapping.instrument is not None
-    one, times = mapping.instrument, _times(table, mapping.time).round("s")
     absent = {"interval_hours": mapping.interval_hours, "mark_price": np.nan}
-    funding = pd.DataFrame(_numbers(table, mapping), index=times.rename("ts"))
+    funding = pd.DataFrame(_numbers(table, mapping), index=_times(table, mapping.time).round("s").rename("ts"))
     funding = funding.assign(**{name: value for name, value in absent.items() if name not in funding})
     funding = funding[[*FUNDING_COLUMNS, *(name for name in funding if name not in FUNDING_COLUMNS)]]
-    refuse(funding_errors(funding, table.where))
-    return Tables(instruments=[one], funding={one.id: funding}), times, f"{one.id} funding"
+    one = mapping.instrument
+    return Part(source=table.source, room="funding", key=one.id, frame=funding, where=table.where, instruments=[one])
 
 
-def _series(table: Csv, mapping: TableMapping) -> _Part:
+def _series(table: Csv, mapping: TableMapping) -> Part:
     assert mapping.name is not None
-    table = table.rows(~np.isnan(table.numbers(mapping.columns["value"], mapping.missing)))
-    if not len(table.lines):
-        raise DataError(f"{table.file}: no row has a value in {mapping.columns['value']}; check the mapping")
-    times = _times(table, mapping.time)
-    series = pd.DataFrame({"ts": times, "known_at": times + mapping.time.delay, **_numbers(table, mapping)})
-    refuse(series_errors(series, table.where))
-    return Tables(series={mapping.name: series}), times, f"series {mapping.name}"
+    known = table.rows(~np.isnan(table.numbers(mapping.columns["value"], mapping.missing)))
+    times = _times(known, mapping.time)
+    if mapping.time.known_at is None:
+        known_at = times + mapping.time.delay
+    else:
+        known_at = _times(known, replace(mapping.time, column=mapping.time.known_at, shift=pd.Timedelta(0)))
+    series = pd.DataFrame({"ts": times, "known_at": known_at, **_numbers(known, mapping)})
+    return Part(source=table.source, room="series", key=mapping.name, frame=series, where=known.where, cut=len(table) - len(known))
 
 
-def _settlements(table: Csv, mapping: TableMapping) -> _Part:
+def _settlements(table: Csv, mapping: TableMapping) -> Part:
     times, one = _times(table, mapping.time), mapping.instrument
     theirs = mapping.columns.get("instrument")
     names = table.text(theirs) if theirs else [one.id if one else ""] * len(times)
     prices = _numbers(table, replace(mapping, columns={"price": mapping.columns["price"]}))
     settlements = pd.DataFrame({"instrument": names, "ts": times, **prices})
-    refuse(settlement_errors(settlements, table.where))
-    return Tables(instruments=[one] if one else [], settlements=settlements), times, "settlements"
+    return Part(source=table.source, room="settlements", frame=settlements, where=table.where, instruments=[one] if one else [])
 
 
-def _events(table: Csv, mapping: TableMapping) -> _Part:
+def _events(table: Csv, mapping: TableMapping) -> Part:
     times = _times(table, mapping.time)
     events = pd.DataFrame({"ts": times, "name": table.text(mapping.columns["name"]), "kind": table.text(mapping.columns["kind"])})
-    refuse(event_errors(events, table.where))
-    return Tables(events=events), times, "events"
-
-
-_READERS = {"bars": _bars, "funding": _funding, "series": _series, "settlements": _settlements, "events": _events}
+    return Part(source=table.source, room="events", frame=events, where=table.where)
 
 
 def _numbers(table: Csv, mapping: TableMapping) -> dict[str, np.ndarray]:
