@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from backtest.data.schema import Tables
+from backtest.data.schema import PRICES, Tables
 from backtest.data.store import Dataset, open_dataset
 from backtest.data.validate import (
     bar_errors,
@@ -49,6 +49,8 @@ RESAMPLED = {
     "mark_high": "max",
     "mark_low": "min",
 }
+# the columns that nearly every run looks at; the others are read when they are asked for
+AT_ONCE = (*PRICES, "bid", "ask", "mark", "mark_high", "mark_low", "index")
 FEWEST_WINDOW_BARS = 10
 USUAL_INTERVAL_HOURS = 8.0
 AGE = "age of the close, ns"  # a column that resampled bars get
@@ -88,6 +90,9 @@ def nanoseconds(index: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
 
 def union(times: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
     """All distinct instants, in order. Sorted runs are merged by the stable sort; `np.unique` hashes, fifty times slower."""
+    longest = max(times, key=len)
+    if all(np.array_equal(each, longest) for each in times):
+        return longest.copy()
     merged = np.sort(np.concatenate(times), kind="stable")
     return merged[np.diff(merged, prepend=merged[:1] - 1) > 0]
 
@@ -124,6 +129,8 @@ class Market:
         step: int,
         staleness: int,
         info: DatasetInfo,
+        span: tuple[pd.Timestamp | None, pd.Timestamp | None] = (None, None),
+        whole: bool = True,
     ) -> None:
         times = union([nanoseconds(pd.DatetimeIndex(frame.index)) for frame in frames.values()])
         self.stamps: npt.NDArray[np.int64] = times
@@ -134,7 +141,7 @@ class Market:
         self.instruments = instruments
         self.info = info
         self.notes: list[str] = []
-        self._dataset = dataset
+        self._dataset, self._span, self._whole = dataset, span, whole
         self._frames = frames
         self._memo: dict[Hashable, Any] = {}
 
@@ -208,16 +215,28 @@ class Market:
     def _raw(self, instrument: str, column: str) -> Floats:
         if not self.has(instrument, column):
             return self.memo(("unknown",), lambda: frozen(np.full(len(self), np.nan)))
-        values = self._frames[instrument][column].to_numpy(np.float64)
+        values = self._values(instrument, column)
         if len(values) == len(self):  # a bar at every tick of the clock
             return frozen(values)
         out = np.full(len(self), np.nan)
         out[self._places(instrument)] = values
         return frozen(out)
 
+    def _values(self, instrument: str, column: str) -> Floats:
+        """A column of the instrument's bars, read from the dataset when it is first asked for if it was not loaded with the prices."""
+        if column in self._frames[instrument]:
+            return self._frames[instrument][column].to_numpy(np.float64)
+        values = self._dataset.column(instrument, column, *self._span)
+        frame = self._frames[instrument][list(PRICES)].assign(**{column: values.to_numpy()})
+        refuse(bar_errors(frame, in_dataset(instrument, pd.DatetimeIndex(frame.index))))
+        return values.to_numpy(np.float64)
+
     def has(self, instrument: str, column: str) -> bool:
         """True if the instrument's bars have this column."""
-        return column in self._frames[instrument]
+        return column in self._frames[instrument] or (not self._whole and column in self._columns(instrument))
+
+    def _columns(self, instrument: str) -> list[str]:
+        return self.memo(("columns", instrument), lambda: self._dataset.columns(instrument))
 
     def _places(self, instrument: str) -> npt.NDArray[np.int64]:
         return self.memo(
@@ -372,10 +391,10 @@ def resample(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument]
 
 def coverage(dataset: Dataset) -> str:
     """What a dataset covers, as the remedy of a message."""
-    times = [pd.DatetimeIndex(frame.index) for name in dataset.instruments if len(frame := dataset.bars(name))]
-    if not times:
+    spans = [span for name in dataset.instruments if (span := dataset.span(name))]
+    if not spans:
         return "the dataset is empty; import bars"
-    return f"choose a period within {utc(min(t[0] for t in times).value)} to {utc(max(t[-1] for t in times).value)}"
+    return f"choose a period within {utc(min(first for first, _ in spans).value)} to {utc(max(last for _, last in spans).value)}"
 
 
 def usual_step(frames: dict[str, pd.DataFrame]) -> int:
@@ -439,7 +458,7 @@ def load_market(
     tolerance = duration("staleness", staleness, zero=True) or 0
     frames: dict[str, pd.DataFrame] = {}
     for name, instrument in dataset.instruments.items():
-        frame = dataset.bars(name, first, last)
+        frame = dataset.bars(name, first, last, columns=None if freq is not None else AT_ONCE)
         if len(frame) == 0:
             continue
         times = pd.DatetimeIndex(frame.index)
@@ -452,7 +471,9 @@ def load_market(
         raise DataError(f"{path}: no bars {asked}; {coverage(dataset)}")
     step = usual_step(frames)
     info = DatasetInfo(dataset.name, dataset.hash, dataset.simulated, str(path))
-    market = Market(frames, {name: dataset.instruments[name] for name in frames}, dataset, step, tolerance, info)
+    market = Market(
+        frames, {name: dataset.instruments[name] for name in frames}, dataset, step, tolerance, info, (first, last), freq is not None
+    )
     note_stale(market)
     note_gaps(market, duration("max_gap", max_gap) or max(DAY, 4 * step))
     return market

@@ -39,7 +39,7 @@ from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind
 
 RUNS = ".runs"
-SPILL = 1 << 20  # rows in memory before they go to files
+SPILL = 1 << 18  # rows in memory before they go to files
 MOST_PARTS = 12  # files of one block, before they are written as one
 _KEYS = {"settlements": ["instrument", "ts"], "events": ["ts", "name"]}
 _WHAT = {"bars": "bar", "funding": "funding event", "settlements": "settlement", "events": "event"}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backtest.data.parquet import EVER, Span, read_groups, read_table, time_range, utc
+from backtest.data.parquet import column_names, read_groups, read_numbers, read_table, time_range, utc
 from backtest.data.place import Folder
 from backtest.data.replace import recover
 from backtest.data.schema import FUNDING_COLUMNS, PRICES, REQUIRED, Tables, empty
@@ -54,8 +54,16 @@ class Dataset:
 
         `columns`: those to read beside open, high, low and close; all by default. One that the instrument lacks is left out.
         """
-        frame = self._read(self._parts(instrument, start, end), "bars", columns, (start, end))
-        return _within(_indexed(empty(("ts", *PRICES)) if frame.empty else frame), start, end)
+        return self._bars(instrument, REQUIRED["bars"], start, end, columns)
+
+    def column(self, instrument: str, name: str, start: pd.Timestamp | None = None, end: pd.Timestamp | None = None) -> pd.Series:
+        """One column of the bars with start < ts <= end, NaN where it is not known; nothing else is read."""
+        return self._bars(instrument, ("ts",), start, end, [name]).get(name, pd.Series(dtype="float64"))
+
+    def columns(self, instrument: str) -> list[str]:
+        """The names of the columns that an instrument's bars have beside `ts`, in order of appearance; reads no rows."""
+        names = dict.fromkeys(name for part in self._parts(instrument, None, None) for name in column_names(self.folder, part))
+        return [name for name in names if name != "ts"]
 
     def iterate_bars(
         self,
@@ -122,13 +130,27 @@ class Dataset:
         """An instrument's files of bars in order of time, without those of years outside start..end."""
         return in_order(self.folder, _of_years(self.folder.files(self._place("bars", instrument)), start, end))
 
+    def _bars(
+        self,
+        instrument: str,
+        required: Sequence[str],
+        start: pd.Timestamp | None,
+        end: pd.Timestamp | None,
+        columns: Sequence[str] | None,
+    ) -> pd.DataFrame:
+        read = read_numbers(self.folder, self._parts(instrument, start, end), required, columns, (start, end))
+        if not read:
+            return _indexed(empty(("ts", *PRICES)))
+        index = pd.DatetimeIndex(read.pop("ts").view("datetime64[ns]"), name="ts").tz_localize("UTC")
+        return _within(pd.DataFrame(read, index=index, copy=False), start, end)
+
     def _table(self, room: str) -> pd.DataFrame:
         frame = self._read(self.folder.files(room), room)
         return empty(REQUIRED[room]) if frame.empty else frame
 
-    def _read(self, names: Sequence[str], room: str, columns: Sequence[str] | None = None, span: Span = EVER) -> pd.DataFrame:
+    def _read(self, names: Sequence[str], room: str) -> pd.DataFrame:
         """All rows of some files; other columns than the required ones are kept."""
-        frames = [frame for name in names if len(frame := read_table(self.folder, name, REQUIRED[room], columns, span))]
+        frames = [frame for name in names if len(frame := read_table(self.folder, name, REQUIRED[room]))]
         if not frames:
             return pd.DataFrame()
         return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)

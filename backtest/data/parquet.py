@@ -9,7 +9,7 @@ bars take to read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,26 +105,76 @@ def _arrow_table(frame: pd.DataFrame, columns: Sequence[str] | None, nulls: bool
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def read_table(folder: Folder, name: str, required: Sequence[str], columns: Sequence[str] | None = None, span: Span = EVER) -> pd.DataFrame:
+def read_table(folder: Folder, name: str, required: Sequence[str]) -> pd.DataFrame:
     """Read a file as float64, UTC (ns) and text columns.
 
-    `columns`: those to read beside the required ones, by default all; `span` leaves out row groups that end at its start or begin after its end.
     Raises `DataError` naming a damaged file, or the column that is missing or of the wrong type.
     """
     with _opened(folder, name) as parquet:
-        wanted = _wanted(parquet, f"{folder.path}/{name}", required, columns)
-        table = parquet.read_row_groups(_groups(parquet, span), columns=wanted)
-    return _frame(table, f"{folder.path}/{name}")
+        _wanted(parquet, f"{folder.path}/{name}", required, None)
+        return _frame(parquet.read(), f"{folder.path}/{name}")
+
+
+def column_names(folder: Folder, name: str) -> list[str]:
+    """The names of a file's columns; reads no rows."""
+    with _opened(folder, name) as parquet:
+        return list(parquet.schema_arrow.names)
 
 
 def read_groups(
     folder: Folder, name: str, required: Sequence[str], columns: Sequence[str] | None = None, span: Span = EVER
 ) -> Iterator[pd.DataFrame]:
-    """As `read_table`, one row group after another."""
+    """As `read_table`, one row group after another.
+
+    `columns`: those to read beside the required ones, by default all; `span` leaves out row groups that end at its start or begin after its end.
+    """
     with _opened(folder, name) as parquet:
         wanted = _wanted(parquet, f"{folder.path}/{name}", required, columns)
         for group in _groups(parquet, span):
             yield _frame(parquet.read_row_group(group, columns=wanted), f"{folder.path}/{name}")
+
+
+def read_numbers(
+    folder: Folder, names: Sequence[str], required: Sequence[str], columns: Sequence[str] | None = None, span: Span = EVER
+) -> dict[str, np.ndarray]:
+    """The rows of several files, one after the other, as one array a column: `ts` in int64 nanoseconds, the rest float64 (NaN where a file lacks it).
+
+    Each value is copied once, from the decoded file to its place. Raises `DataError` as `read_table` does.
+    """
+    with ExitStack() as stack:
+        files = []
+        for name in names:
+            parquet = stack.enter_context(_opened(folder, name))
+            place = f"{folder.path}/{name}"
+            groups = _groups(parquet, span)
+            rows = sum(parquet.metadata.row_group(group).num_rows for group in groups)
+            files.append((parquet, place, groups, _wanted(parquet, place, required, columns) or parquet.schema_arrow.names, rows))
+        total = sum(rows for *_, rows in files)
+        found = dict.fromkeys(name for *_, wanted, _ in files for name in wanted)
+        out = {name: np.empty(total, dtype=np.int64 if name == "ts" else np.float64) for name in found}
+        first = 0
+        for parquet, place, groups, wanted, rows in files:
+            table = parquet.read_row_groups(groups, columns=wanted)
+            for name, values in out.items():
+                _copy(table, name, values[first : first + rows], place)
+            first += rows
+    return out
+
+
+def _copy(table: Any, name: str, out: np.ndarray, place: str) -> None:
+    import pyarrow as pa
+
+    if name not in table.column_names:
+        out[:] = np.nan
+        return
+    wanted = pa.timestamp("ns", tz="UTC") if name == "ts" else pa.float64()
+    column, first = table.column(name), 0
+    if column.type != wanted:
+        column = pa.chunked_array([_frame(table.select([name]), place)[name]], type=wanted)
+    for chunk in column.chunks:
+        values = chunk.to_numpy(zero_copy_only=False)
+        out[first : first + len(chunk)] = values.view(np.int64) if name == "ts" else values
+        first += len(chunk)
 
 
 def time_range(folder: Folder, name: str) -> tuple[pd.Timestamp, pd.Timestamp]:

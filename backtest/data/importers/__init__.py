@@ -15,6 +15,7 @@ from typing import cast
 import pandas as pd
 
 from backtest.data.blocks import room_errors
+from backtest.data.importers.ahead import ahead
 from backtest.data.importers.common import Importer, Part, Request
 from backtest.data.importers.source import Source, sources_in
 from backtest.data.merge import merge_instruments
@@ -89,7 +90,7 @@ def _import(
         if before is not None and before.simulated:
             raise DataError(f"{before.path}: is simulated; real data don't belong into it; import into another folder")
         account = _Account(update, before.instruments.values() if before is not None else [])
-        for part in parts({one.id: one for one in account.instruments}):
+        for part in ahead(parts({one.id: one for one in account.instruments})):
             account.take(part)
         account.refuse_nothing(told)
         past = str(before.info["source"]).split("; ") if before is not None else []

@@ -22,7 +22,7 @@ from backtest.data.validate import Where
 from backtest.errors import DataError, did_you_mean
 from backtest.instruments import Instrument
 
-BLOCK = 1 << 24  # bytes of a CSV file that are read at a time
+BLOCK = 1 << 23  # bytes of a CSV file that are read at a time
 # a Unix time's unit → how many of them there are in a second
 EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # times of markets lie between 2001-09-09, from when Unix seconds have ten digits, and 2286
