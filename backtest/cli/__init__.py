@@ -10,11 +10,11 @@ A command is a module with `add(commands)`; it runs a function that takes the pa
 from collections.abc import Sequence
 
 from backtest._version import __version__
-from backtest.cli import data_check, data_import, data_sample
+from backtest.cli import data_check, data_import, data_sample, data_spreads
 from backtest.cli.parser import Parser, add_group, show_help
 from backtest.errors import ParameterError, did_you_mean, user_errors
 
-DATA_COMMANDS = (data_import, data_check, data_sample)
+DATA_COMMANDS = (data_import, data_check, data_spreads, data_sample)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

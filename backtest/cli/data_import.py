@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from backtest.cli.parser import add_command
 from backtest.cli.text import day, listed, text_table
 from backtest.errors import ParameterError
@@ -36,6 +38,7 @@ def add(commands: "Commands") -> None:
     parser.add_argument("--into", metavar="DIR", help="folder of the dataset, made or added to (required)")
     parser.add_argument("--symbol", metavar="S", help="the symbol, where no file tells it, such as ETHUSDT")
     parser.add_argument("--mapping", metavar="FILE", help="TOML file that says which column is what (source csv); see data/README.md")
+    parser.add_argument("--bar", metavar="LENGTH", default="1min", help="length of bars that are made of ticks (default: %(default)s)")
     parser.add_argument("--name", metavar="N", help="name of the dataset in reports (default: the folder's)")
     parser.set_defaults(run=_run)
 
@@ -48,7 +51,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.into is None:
         raise ParameterError("carry data import: --into is missing; name the folder of the dataset, such as --into data/eth")
     mapping = Path(arguments.mapping) if arguments.mapping else None
-    request = Request(symbol=arguments.symbol, mapping=mapping)
+    length = pd.to_timedelta(arguments.bar, errors="coerce")
+    if pd.isna(length) or length <= pd.Timedelta(0):
+        raise ParameterError(f'--bar must be a length of time such as "1min" or "10s": --bar={arguments.bar}')
+    request = Request(symbol=arguments.symbol, mapping=mapping, bar=length)
     print(import_text(import_files(arguments.source, arguments.files, arguments.into, request, arguments.name)))
     return 0
 

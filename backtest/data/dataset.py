@@ -169,6 +169,8 @@ def open_dataset(path: str | Path) -> Dataset:
         name, digest, simulated = str(info["name"]), str(info["hash"]), bool(info["simulated"])
     except FileNotFoundError:
         raise DataError(f"{folder.path}: {MANIFEST} is missing, so this is not a dataset; name the folder that holds it") from None
+    except DataError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder.path}/{MANIFEST}: can't be read ({error!r}); restore it or import the data again") from error
     if info.get("format") != FORMAT:

@@ -26,7 +26,7 @@ from backtest.instruments import Instrument
 
 AUTO, TABLE = "auto", "csv"
 # vendor → its module here
-VENDORS = {"binance": "binance"}
+VENDORS = {"binance": "binance", "captures": "captures"}
 SOURCES = (AUTO, *VENDORS, TABLE)
 LICENCE = "the vendor's terms; not for redistribution"
 

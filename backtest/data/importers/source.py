@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Source:
         """The content from its beginning, decompressed; use it inside `reading`, which words its errors."""
         with self.reading():
             raw = self._opener()
-        return cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if self._packed else raw
+        return _Unpacked(gzip.GzipFile(fileobj=raw), raw) if self._packed else raw
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -188,7 +188,22 @@ def _members(name: str, opener: Callable[[], IO[bytes]]) -> Iterator[Source]:
 
 
 def _member(opener: Callable[[], IO[bytes]], member: str) -> IO[bytes]:
-    return zipfile.ZipFile(opener()).open(member)
+    raw = opener()
+    archive = zipfile.ZipFile(raw)
+    return _Unpacked(archive.open(member), archive, raw)
+
+
+class _Unpacked(io.BufferedReader):
+    """What is read through a decompressor; closing it closes what lies below."""
+
+    def __init__(self, content: Any, *below: Any) -> None:
+        super().__init__(content)
+        self._below = below
+
+    def close(self) -> None:
+        super().close()
+        for each in self._below:
+            each.close()
 
 
 def delimiter_of(source: Source) -> str:
