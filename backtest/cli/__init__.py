@@ -1,7 +1,7 @@
 """The console command `carry`: data in, data checked, and whatever looks at data without running a strategy.
 
 A command is a module with `add(commands)`; it runs a function that takes the parsed arguments and returns an exit code: 0 all is well,
-1 something was found, 2 the input or the command line was wrong, which is one sentence on stderr and never a traceback.
+1 something was found, 2 the input or the command line was wrong, which is one sentence on stderr and never a traceback, 130 stopped by Ctrl-C.
 
     carry data import binance FILES… --into data/mine
     carry data check data/mine
@@ -10,11 +10,11 @@ A command is a module with `add(commands)`; it runs a function that takes the pa
 from collections.abc import Sequence
 
 from backtest._version import __version__
-from backtest.cli import data_check, data_import, data_sample, data_spreads
+from backtest.cli import data_check, data_download, data_import, data_sample, data_spreads
 from backtest.cli.parser import Parser, add_group, show_help
 from backtest.errors import ParameterError, did_you_mean, user_errors
 
-DATA_COMMANDS = (data_import, data_check, data_spreads, data_sample)
+DATA_COMMANDS = (data_import, data_download, data_check, data_spreads, data_sample)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
