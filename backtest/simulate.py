@@ -21,7 +21,7 @@ from backtest.rule import LONGEST, Execution, Leg, Margin, MissingFunding, Rule,
 from backtest.signals import HALF_SPREAD
 from backtest.strategy import Strategy
 from backtest.tapes import PairLayout, candidates, no_side_tapes, numbers, pair_records, side_tapes, slot_tape
-from backtest.venues import Tier, VenueRules, rules_of
+from backtest.venues import Tier, rules_of
 
 STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold
 FIRST_ROOM = 1024  # rows of the logs at first; they grow when the kernel asks
@@ -184,7 +184,7 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
     missing = sum(len(market.missing_funding(item.id)) for item in instruments if item.kind is Kind.PERPETUAL)
     if missing and execution.funding is MissingFunding.FILL:
         notes.append(f"{missing} missing funding events were filled with the mean of their neighbours.")
-    if None in execution.half_spreads and not any("bid" in market._frames[item.id] for item in instruments):
+    if None in execution.half_spreads and not any(market.has(item.id, "bid") for item in instruments):
         notes.append(f"The data have no quotes: half a spread of {HALF_SPREAD * 1e4:g} bp is paid at each fill.")
     return notes
 
@@ -193,22 +193,18 @@ def terms_of(market: Market, rule: Rule, execution: Execution, leg: Leg, rows: F
     """TERMS of a slot: the execution's settings, else the venue's rules at the run's start."""
     instrument = market.instruments[leg.contracts[0]]
     terms = np.zeros(1, k.TERMS)
-    asked = (
-        execution.spot_fee if leg.kind is Kind.SPOT else execution.derivative_fee,
-        execution.delivery_fee,
-        execution.liquidation_fee,
-        execution.maintenance,
-    )
-    venue_rules: VenueRules | None = None
-    if any(value is None for value in (asked if instrument.derivative else asked[:1])):
-        venue_rules = rules_of(instrument, market.clock[0])
-    fee, delivery, liquidation, flat = asked
+    fee = execution.spot_fee if leg.kind is Kind.SPOT else execution.derivative_fee
     terms["present"], terms["derivative"], terms["leverage"] = 1, int(instrument.derivative), rule.leverage
-    terms["fee"] = fee if fee is not None else (venue_rules.fee(leg.kind) if venue_rules else 0.0)
-    terms["delivery_fee"] = delivery if delivery is not None else (venue_rules.delivery_fee if venue_rules else 0.0)
-    terms["liquidation_fee"] = liquidation if liquidation is not None else (venue_rules.liquidation_fee(leg.kind) if venue_rules else 0.0)
+    terms["fee"] = fee if fee is not None else rules_of(instrument, market.clock[0]).fee(leg.kind)
     terms["least_accrual"] = rows[k.ACCRUAL_LONG].min()
-    tiers = (Tier(floor=0.0, rate=flat, deduction=0.0),) if flat is not None else (venue_rules.tiers if venue_rules else ())
+    if execution.delivery_fee is not None or leg.kind is Kind.FUTURE:
+        delivery = execution.delivery_fee
+        terms["delivery_fee"] = delivery if delivery is not None else rules_of(instrument, market.clock[0]).delivery_fee
+    if not instrument.derivative or execution.margin is Margin.OFF:
+        return terms[0]
+    liquidation, flat = execution.liquidation_fee, execution.maintenance
+    terms["liquidation_fee"] = liquidation if liquidation is not None else rules_of(instrument, market.clock[0]).liquidation_fee(leg.kind)
+    tiers = (Tier(floor=0.0, rate=flat, deduction=0.0),) if flat is not None else rules_of(instrument, market.clock[0]).tiers_of(leg.kind)
     terms["tiers"] = len(tiers)
     for row, tier in enumerate(tiers):
         terms["tier_floor"][0, row], terms["tier_rate"][0, row], terms["tier_deduction"][0, row] = tier.floor, tier.rate, tier.deduction

@@ -12,7 +12,6 @@ import pytest
 from real_sums import (
     CENTS,
     DAY,
-    FEE,
     HALF_SPREAD,
     SOURCES,
     Row,
@@ -33,9 +32,10 @@ pytest_plugins = ["real_sets"]
 
 LAST_DAY = "2024-12-31"  # the event of 2025-01-01 00:00 is not in the set
 FREE = ("--margin", "off", "--resize", "none", "--spot-fee", "0", "--derivative-fee", "0", "--half-spread", "0")
+FEE = {"long": 0.0010, "short": 0.0004}  # spot and derivative, takers at the lowest tier, as at the beginning of 2021
 LIQUIDATION_FEE = 0.0125
-# up to notional, maintenance rate, deduction: Binance ETHUSDT, October 2024
-TIERS = ((50e3, 0.004, 0.0), (600e3, 0.005, 50.0), (3e6, 0.0065, 950.0), (12e6, 0.01, 11_450.0), (50e6, 0.02, 131_450.0))
+# up to notional, maintenance rate, deduction: Binance ETHUSDT, September 2021
+TIERS = ((10e3, 0.005, 0.0), (100e3, 0.0065, 15.0), (500e3, 0.01, 365.0), (1e6, 0.02, 5_365.0), (2e6, 0.05, 35_365.0))
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +155,10 @@ def liquidated(trade: Row, entry: float, bars: pd.DataFrame, events: pd.DataFram
 
 
 def test_without_resize_the_short_is_liquidated_in_2021(days: bt.Market, raw: Path, daily_events: pd.DataFrame, tmp_path: Path) -> None:
-    """Isolated, leverage 1, real fees: twice, in the days that end on 2021-02-04 and 2021-05-05, at 1,564.94 and 3,510.49.
+    """Isolated, leverage 1, real fees: twice, in the days that end on 2021-02-04 and 2021-05-05, at 1,561.74 and 3,501.85.
 
-    The first costs a fee of 1,341.85 of which the venue absorbs 855.11 (486.74 remain), the second 1,566.60 less 989.96 (576.64); the spot that stood alone
-    until the next open then made 6,938.62 and lost 9,512.02. The third trade, entered at 3,528.74 on 2021-05-06, lives to the end.
+    The first costs a fee of 1,339.10 of which the venue absorbs 632.82 (706.28 remain), the second 1,562.81 less 677.56 (885.25); the spot that stood alone
+    until the next open then made 7,157.97 and lost 9,204.29. The third trade, entered at 3,528.74 on 2021-05-06, lives to the end.
     """
     document = written(always(days, resize=None), tmp_path)
     spot, perpetual = daily_bars(raw, "spot"), daily_bars(raw, "perp")
@@ -197,21 +197,21 @@ def test_without_resize_the_short_is_liquidated_in_2021(days: bt.Market, raw: Pa
         assert trade["attribution"] == pytest.approx(expected, abs=CENTS)
         assert trade["pnl"] == pytest.approx(sum(expected.values()), abs=CENTS)
     figures = [(trade["exited_at"][:10], round(trade["exit_short"], 2)) for trade in document["trades"][:2]]
-    assert figures == [("2021-02-04", 1564.94), ("2021-05-05", 3510.49)]
+    assert figures == [("2021-02-04", 1561.74), ("2021-05-05", 3501.85)]
     cost = [[round(trade["attribution"][name], 2) for name in ("liquidation", "legging")] for trade in document["trades"][:2]]
-    assert cost == [[-486.74, 6938.62], [-576.64, -9512.02]]
+    assert cost == [[-706.28, 7157.97], [-885.25, -9204.29]]
 
 
 def test_the_report_says_when_it_was_liquidated_and_what_it_cost(days: bt.Market, tmp_path: Path) -> None:
-    """The table and the page name both liquidations with time, price, fee, cost and the trade's PnL, and the page their sum, 1,063.38 USDT."""
+    """The table and the page name both liquidations with time, price, fee, cost and the trade's PnL, and the page their sum, 1,591.53 USDT."""
     result = always(days, resize=None)
     result.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     section = page[page.index("<h2>Liquidations</h2>") :].split("</section>")[0]
-    assert "cost 1,063.38 USDT" in section
+    assert "cost 1,591.53 USDT" in section
     rows = [
-        ("2021-02-04 00:00", "1,564.94", "−1,341.85", "−486.74", "13,934.18"),
-        ("2021-05-05 00:00", "3,510.49", "−1,566.60", "−576.64", "1,484.95"),
+        ("2021-02-04 00:00", "1,561.74", "−1,339.10", "−706.28", "13,939.19"),
+        ("2021-05-05 00:00", "3,501.85", "−1,562.81", "−885.25", "1,490.71"),
     ]
     for row in rows:
         line = next(line for line in section.split("<tr>") if row[0] in line)
@@ -238,27 +238,27 @@ def final(daily_set: Path) -> Callable[[str | None, str | None], bt.Result]:
     return run
 
 
-@pytest.mark.parametrize(("window", "gated", "trades"), [("8h", 115_003.01, 108), ("7D", 131_006.32, 18), ("30D", 130_073.86, 5)])
+@pytest.mark.parametrize(("window", "gated", "trades"), [("8h", 116_270.64, 108), ("7D", 131_280.48, 18), ("30D", 130_183.92, 5)])
 def test_gating_by_the_sign_of_funding_ends_below_staying_in(
     final: Callable[[str | None, str | None], bt.Result], window: str, gated: float, trades: int
 ) -> None:
-    """2021–24, 100,000 at first: staying in ends at 135,639.27; the sign of the last rate 115,003.01, of 7 days 131,006.32, of 30 days 130,073.86."""
+    """2021–24, 100,000 at first: staying in ends at 135,707.26; the sign of the last rate 116,270.64, of 7 days 131,280.48, of 30 days 130,183.92."""
     steady, gate = final(None, None), final(window, None)
     ends = {"always": round(float(steady.equity.iloc[-1]), 2), window: round(float(gate.equity.iloc[-1]), 2)}
     assert ends[window] < ends["always"], ends
-    assert (ends, len(gate.trades)) == ({"always": 135_639.27, window: gated}, trades)
+    assert (ends, len(gate.trades)) == ({"always": 135_707.26, window: gated}, trades)
     assert list(steady.trades["reason"]) == ["end of data"]
     assert set(gate.trades["reason"]) == {"signal", "end of data"}
 
 
-@pytest.mark.parametrize(("window", "gated"), [("8h", 110_234.57), ("7D", 127_312.74), ("30D", 129_912.14)])
+@pytest.mark.parametrize(("window", "gated"), [("8h", 111_446.18), ("7D", 127_579.03), ("30D", 130_020.89)])
 def test_the_gates_lose_too_where_all_windows_are_full_from_the_first_day(
     final: Callable[[str | None, str | None], bt.Result], window: str, gated: float
 ) -> None:
-    """The longer windows miss the rich January of 2021 while they fill. From 2021-01-31 on: always 130,015.17, then 110,234.57, 127,312.74, 129,912.14."""
+    """The longer windows miss the rich January of 2021 while they fill. From 2021-01-31 on: always 130,076.31, then 111,446.18, 127,579.03, 130,020.89."""
     ends = {name: round(float(final(name, "2021-01-31").equity.iloc[-1]), 2) for name in (None, window)}
     assert ends[window] < ends[None], ends
-    assert ends == {None: 130_015.17, window: gated}
+    assert ends == {None: 130_076.31, window: gated}
 
 
 @pytest.mark.parametrize("window", ["8h", "7D", "30D"])

@@ -180,9 +180,9 @@ def test_other_coins_can_be_staked_at_any_time(tmp_path: Path) -> None:
 
 def test_an_unknown_venue_has_no_costs_so_they_must_be_given(tmp_path: Path) -> None:
     tables = ether()
-    tables.instruments = [replace(item, venue="kraken") for item in tables.instruments]
+    tables.instruments = [replace(item, venue="the bank") for item in tables.instruments]
     market = load(tmp_path, tables)
-    with pytest.raises(DataError, match=r'^no rule-book for venue "kraken": fees and margin are unknown; known: binance$'):
+    with pytest.raises(DataError, match=r'^no rule-book for venue "the bank": its fees, funding and margin are unknown; known: binance, '):
         run(carry(market), market)
     given = Execution(spot_fee=0.001, derivative_fee=0.001, delivery_fee=0.0, liquidation_fee=0.01, maintenance=0.02)
     assert len(run(carry(market), market, execution=given).trades) == 1
@@ -294,7 +294,7 @@ def test_missing_funding_names_the_last_end_that_works(tmp_path: Path, gone: tup
 def test_without_an_earlier_bar_a_later_start_is_the_remedy(tmp_path: Path) -> None:
     path = lacking(tmp_path, 1)
     told = refusal(path, "2024-03-01T07:00")
-    expected = f"{PERP}: 1 funding events are missing, first 2024-03-01T08:00Z, last 2024-03-01T08:00Z; import them, choose a later start"
+    expected = f"{PERP}: 1 funding event is missing, first 2024-03-01T08:00Z, last 2024-03-01T08:00Z; import them, choose a later start"
     assert told.startswith(expected)
     market = load_market(path, "2024-03-01T08:00")
     assert len(run(carry(market), market).trades) == 1
@@ -409,8 +409,8 @@ def test_settings_come_before_the_venue(market: Market) -> None:
     rule = Rule(long=market.spot, short=market.perpetual, leverage=3.0)
     long, short = prepare(market, rule, Execution()).terms
     assert (long["fee"], long["derivative"], long["half_spread"], long["quoted"]) == (0.0010, 0, 0.0001, 1)
-    assert (short["fee"], short["delivery_fee"], short["liquidation_fee"], short["leverage"]) == (0.0005, 0.0005, 0.0125, 3.0)
-    assert (short["tiers"], short["tier_rate"][0], short["tier_floor"][1], short["tier_deduction"][1]) == (7, 0.004, 50_000, 50)
+    assert (short["fee"], short["delivery_fee"], short["liquidation_fee"], short["leverage"]) == (0.0005, 0.0, 0.0125, 3.0)
+    assert (short["tiers"], short["tier_rate"][0], short["tier_floor"][1], short["tier_deduction"][1]) == (11, 0.004, 50_000, 50)
     mine = Execution(spot_fee=0.0, derivative_fee=0.01, half_spread=0.002, delivery_fee=0.03, liquidation_fee=0.04, maintenance=0.05)
     long, short = prepare(market, rule, mine).terms
     assert (long["fee"], long["half_spread"], long["quoted"]) == (0.0, 0.002, 0)
@@ -419,7 +419,8 @@ def test_settings_come_before_the_venue(market: Market) -> None:
     long, short = prepare(market, rule, Execution(half_spread=(0.002, 0.003))).terms
     assert (long["half_spread"], short["half_spread"], long["quoted"], short["quoted"]) == (0.002, 0.003, 0, 0)
     future = prepare(market, Rule(short=market.future_chain()), Execution()).terms[1]
-    assert future["liquidation_fee"] == 0.01
+    assert (future["delivery_fee"], future["liquidation_fee"]) == (0.0005, 0.01)
+    assert (future["tiers"], future["tier_rate"][0], future["tier_floor"][1], future["tier_deduction"][1]) == (8, 0.01, 50_000, 500)
 
 
 def test_the_rule_as_the_kernel_reads_it(market: Market) -> None:

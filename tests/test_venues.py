@@ -1,6 +1,8 @@
-"""The venue rule-book: dated entries with their sources, and the one in force at a time."""
+"""The venue rule-book: dated entries with their sources, the one in force at a time, and an error for the one that is not there."""
 
+from dataclasses import replace
 from datetime import date
+from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
@@ -9,83 +11,277 @@ import pytest
 from markets import instrument
 
 from backtest.errors import DataError
-from backtest.instruments import Kind
-from backtest.venues import Tier, Venue, rules_of, venue
+from backtest.instruments import Kind, Settle
+from backtest.venues import Entry, Tier, Venue, VenueRules, rules_of, venue, venue_names
+from backtest.venues.book import SURE, TABLES
 
 NOW = pd.Timestamp("2025-01-01T00:00Z")
+NAMES = ("binance", "bitmex", "bybit", "cme", "coinbase", "deribit", "dydx", "hyperliquid", "kraken", "okx")
+ENTRIES = [pytest.param(entry, id=f"{name} {entry.table} {entry.since}") for name in NAMES for entry in venue(name).entries]
 
 
-def test_an_unknown_venue_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(DataError, match=r'^no rule-book for venue "binanse": fees and margin are unknown; did you mean "binance"\?$'):
-        venue("binanse")
-    with pytest.raises(DataError, match=r'^no rule-book for venue "the bank": fees and margin are unknown; known: binance$'):
-        venue("the bank")
+def on(day: str, name: str = "binance", **more: Any) -> VenueRules:
+    return venue(name).at(pd.Timestamp(day, tz="UTC"), **more)
 
 
-def test_an_instruments_rules_are_those_of_its_venue() -> None:
-    spot = instrument("ETHUSDT-SPOT", Kind.SPOT)
-    assert rules_of(spot, NOW) == venue("binance").at(NOW)
-    with pytest.raises(DataError, match='no rule-book for venue "kraken"'):
-        rules_of(instrument("ETHUSDT-SPOT", Kind.SPOT, venue="kraken"), NOW)
+def book(table: str, *entries: dict[str, Any], venue_name: str = "test") -> Venue:
+    return Venue(venue_name, "Test", tuple(Entry(table=table, source="tests", sure="note", **entry) for entry in entries))
+
+
+# ---------------------------------------------------------------- the books
+
+
+def test_every_venue_has_a_book() -> None:
+    assert venue_names() == NAMES
     assert venue("binance") is venue("binance")
 
 
-def test_every_entry_is_dated_and_has_a_source() -> None:
-    tables = venue("binance").tables
-    for name in ("fees", "liquidation", "margin", "settlement", "funding"):
-        entries: list[dict[str, Any]] = tables[name]
-        assert entries, name
-        for entry in entries:
-            assert type(entry["from"]) is date, (name, entry)
-            assert len(entry["source"]) > 20, (name, entry)
-        assert len({entry["from"] for entry in entries}) == len(entries), f"two entries of {name} begin on the same day"
+def test_an_unknown_venue_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        DataError, match=r'^no rule-book for venue "binanse": its fees, funding and margin are unknown; did you mean "binance"\?$'
+    ):
+        venue("binanse")
+    with pytest.raises(
+        DataError, match=r'^no rule-book for venue "the bank": its fees, funding and margin are unknown; known: binance, bitmex, .*okx$'
+    ):
+        venue("the bank")
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_every_entry_is_dated_sourced_and_says_how_sure_it_is(entry: Entry) -> None:
+    assert type(entry.since) is date
+    assert date(2017, 1, 1) < entry.since < date(2027, 1, 1)
+    assert len(entry.source) > 20
+    assert entry.sure in SURE
+    assert entry.values, "an entry says something"
+    assert entry.start <= entry.since
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entries_follow_each_other(name: str) -> None:
+    """Of one table and scope no two begin on the same day, only the first may be assumed from the beginning, and no later one starts before an earlier."""
+    entries = venue(name).entries
+    for scope in {(entry.table, entry.scope) for entry in entries}:
+        row = sorted((entry for entry in entries if (entry.table, entry.scope) == scope), key=lambda entry: entry.since)
+        assert len({entry.since for entry in row}) == len(row), scope
+        assert all(entry.start != date.min for entry in row[1:]), scope
+        assert all(earlier.since < later.start for earlier, later in pairwise(row)), scope
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_table_of_a_file_is_left_out(name: str) -> None:
+    import tomllib
+
+    content = tomllib.loads((files("backtest.venues") / f"{name}.toml").read_text(encoding="utf-8"))
+    assert set(content) - {"title"} <= set(TABLES)
+    assert sum(len(rows) for key, rows in content.items() if key != "title") == len(venue(name).entries)
+
+
+# ---------------------------------------------------------------- which entry
+
+
+def test_the_newest_entry_counts_whatever_their_order() -> None:
+    fees = [{"since": date(2024, 1, 1), "values": {"taker": 0.2}}, {"since": date(2020, 1, 1), "values": {"taker": 0.1}}]
+    rules = book("fees", *fees)
+    found = [rules.at(pd.Timestamp(day, tz="UTC")).spot_fee for day in ("2020-01-01", "2023-12-31T23:59", "2024-01-01", "2026-01-01")]
+    assert found == [0.1, 0.1, 0.2, 0.2]
+
+
+def test_before_the_first_entry_there_is_no_rule() -> None:
+    rules = book("fees", {"since": date(2020, 1, 1), "values": {"taker": 0.1}}).at(pd.Timestamp("2019-12-31", tz="UTC"))
+    with pytest.raises(
+        DataError,
+        match=r'^venue "test" has no rule "fees" for spot \(ETH\) on 2019-12-31; give spot_fee or derivative_fee in Execution, or add ',
+    ):
+        _ = rules.spot_fee
+    assert rules.assumptions == ()
+
+
+def test_unless_it_is_assumed_which_the_rules_say() -> None:
+    """From the beginning, or from the day after the other rule was last seen."""
+    entries = (
+        {"since": date(2021, 6, 30), "assumed_from": date.min, "values": {"taker": 0.1}},
+        {"since": date(2024, 1, 1), "assumed_from": date(2021, 7, 1), "values": {"taker": 0.2}},
+    )
+    rules = {
+        day: book("fees", *entries).at(pd.Timestamp(day, tz="UTC")) for day in ("2015-01-01", "2021-06-30", "2021-07-01", "2024-01-01")
+    }
+    assert [item.spot_fee for item in rules.values()] == [0.1, 0.1, 0.2, 0.2]
+    assert [item.assumptions for item in rules.values()] == [
+        ("test fees (spot, perpetual, future): the entry of 2021-06-30 is assumed on 2015-01-01, no earlier one is sourced",),
+        (),
+        ("test fees (spot, perpetual, future): the entry of 2024-01-01 is assumed on 2021-07-01, no earlier one is sourced",),
+        (),
+    ]
+
+
+def test_the_narrower_entry_comes_first_however_old() -> None:
+    entries = (
+        {"since": date(2024, 1, 1), "values": {"cap": 0.1}},
+        {"since": date(2020, 1, 1), "bases": ("ETH",), "values": {"cap": 0.2}},
+        {"since": date(2020, 1, 1), "bases": ("ETH",), "settle": Settle.INVERSE, "values": {"cap": 0.3}},
+    )
+    caps = book("funding_cap", *entries)
+    found = [caps.at(NOW, base=base, settle=settle).entry("funding_cap", Kind.PERPETUAL).values["cap"]
+             for base, settle in (("BTC", Settle.LINEAR), ("ETH", Settle.LINEAR), ("ETH", Settle.INVERSE))]  # fmt: skip
+    assert found == [0.1, 0.2, 0.3]
+
+
+def test_an_instruments_rules_are_those_of_its_venue_base_and_settlement() -> None:
+    rules = rules_of(instrument("BTCUSD-PERP.deribit", Kind.PERPETUAL, venue="deribit", base="BTC", settle=Settle.INVERSE), NOW)
+    assert (rules.venue, rules.base, rules.settle, rules.time) == ("deribit", "BTC", Settle.INVERSE, NOW)
+    assert repr(rules) == "VenueRules('deribit', 2025-01-01, BTC, inverse)"
+    assert rules.liquidation_fee(Kind.PERPETUAL) == 0.0075
+    assert on("2025-01-01", "deribit").liquidation_fee(Kind.PERPETUAL) == 0.009
+
+
+# ---------------------------------------------------------------- what is not there
+
+
+@pytest.mark.parametrize(
+    ("name", "ask", "message"),
+    [
+        ("okx", lambda rules: rules.tiers, r'"okx" has no rule "margin" for a perpetual \(ETH, linear\) on 2024-10-01; give maintenance in Execution, or add'),
+        ("hyperliquid", lambda rules: rules.delivery_fee, r'"hyperliquid" has no rule "delivery" for a dated future \(ETH, linear\) on 2024-10-01; give'),
+        ("bybit", lambda rules: rules.liquidation_fee(Kind.FUTURE), r'"bybit" has no rule "liquidation" for a dated future'),
+        ("coinbase", lambda rules: rules.funding_interval, r'"coinbase" has no rule "funding" for a perpetual'),
+        ("coinbase", lambda rules: rules.derivative_fee, r'"coinbase" has no rule "fees" for a dated future'),
+        ("kraken", lambda rules: rules.settlement_window, r'"kraken" has no rule "settlement" for a dated future'),
+        ("okx", lambda rules: rules.lots(Kind.SPOT), r'"okx" has no rule "lots" for spot \(ETH\) on 2024-10-01; import the instrument\'s tick and lot'),
+        ("binance", lambda rules: rules.contract_fee(Kind.FUTURE), r'"binance" has no rule "contract_fees" for a dated future'),
+        ("cme", lambda rules: rules.fee(Kind.SPOT), r'"cme" has no rule "fees" for spot'),
+    ],
+)  # fmt: skip
+def test_a_missing_rule_is_an_error_that_names_it(name: str, ask: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"^venue {message}"):
+        ask(on("2024-10-01", name))
+
+
+def test_other_bases_and_inverse_contracts_do_not_borrow_ethers_rules() -> None:
+    with pytest.raises(DataError, match=r'^venue "binance" has no rule "margin" for a perpetual \(SOL, linear\) on 2024-10-01'):
+        _ = on("2024-10-01", base="SOL").tiers
+    with pytest.raises(DataError, match=r'^venue "binance" has no rule "fees" for a dated future \(ETH, inverse\) on 2024-10-01'):
+        _ = on("2024-10-01", settle=Settle.INVERSE).derivative_fee
+
+
+def test_cme_charges_by_the_piece() -> None:
+    assert on("2024-10-01", "cme").contract_fee(Kind.FUTURE) == {"MET": 0.20, "ETH": 4.00}
+    with pytest.raises(
+        DataError,
+        match=r'^venue "cme" charges ETH contracts by the piece and not by notional: MET 0.2 USD, ETH 4 USD; give derivative_fee in',
+    ):
+        _ = on("2024-10-01", "cme").derivative_fee
+
+
+def test_a_margin_that_grows_with_the_position_has_no_tiers() -> None:
+    with pytest.raises(
+        DataError,
+        match=r'^venue "deribit" has no tiers: its maintenance margin is 0.01 of the position and grows by 4e-06 a coin; give maint',
+    ):
+        _ = on("2024-10-01", "deribit", settle=Settle.INVERSE).tiers
+
+
+# ---------------------------------------------------------------- Binance
 
 
 def test_binance_today() -> None:
     rules = venue("binance").at(NOW)
     assert (rules.spot_fee, rules.derivative_fee, rules.delivery_fee) == (0.0010, 0.0005, 0.0005)
     assert [rules.fee(kind) for kind in (Kind.SPOT, Kind.PERPETUAL, Kind.FUTURE)] == [0.0010, 0.0005, 0.0005]
+    assert [rules.fee(kind, maker=True) for kind in (Kind.SPOT, Kind.PERPETUAL, Kind.FUTURE)] == [0.0010, 0.0002, 0.0002]
     assert [rules.liquidation_fee(kind) for kind in (Kind.PERPETUAL, Kind.FUTURE)] == [0.0125, 0.01]
-    assert rules.funding_interval == pd.Timedelta(hours=8)
+    assert (rules.funding_interval, rules.funding.notional, rules.funding.average) == (pd.Timedelta(hours=8), "mark", "linear")
+    assert (rules.settlement.time, rules.settlement.zone) == ("08:00", "UTC")
+    assert (rules.lots(Kind.PERPETUAL).tick, rules.lots(Kind.PERPETUAL).lot, rules.lots(Kind.FUTURE).min_notional) == (0.01, 0.001, 5.0)
+
+
+def test_fees_rise_where_they_are_not_known_the_dearer_is_assumed() -> None:
+    assert [on(day).derivative_fee for day in ("2021-01-01", "2021-06-30", "2021-07-01", "2024-01-01")] == [0.0004, 0.0004, 0.0005, 0.0005]
+    assert on("2021-01-01").delivery_fee == 0.0004, "the delivery fee follows the taker fee"
+    assert any(
+        "fees (perpetual, future): the entry of 2024-01-01 is assumed on 2023-06-01" in line for line in on("2023-06-01").assumptions
+    )
+    assert not any("fees" in line for line in on("2024-06-01").assumptions)
 
 
 def test_the_settlement_window_shortens_on_its_day() -> None:
-    """Announced for 2024-11-11: the day before has an hour, the day itself half of one; before the first entry its rule holds."""
-    windows = {
-        day: venue("binance").at(pd.Timestamp(day, tz="UTC")).settlement_window
-        for day in ("2015-01-01", "2024-11-10T23:59", "2024-11-11", "2030-01-01")
-    }
-    assert [window.total_seconds() / 60 for window in windows.values()] == [60, 60, 30, 30]
+    """Announced for 2024-11-11: the day before has an hour, the day itself half of one."""
+    windows = [on(day).settlement_window for day in ("2021-01-01", "2024-11-10T23:59", "2024-11-11", "2030-01-01")]
+    assert [window.total_seconds() / 60 for window in windows] == [60, 60, 30, 30]
 
 
-def test_the_newest_entry_counts_whatever_their_order() -> None:
-    fees = [
-        {"from": day, "spot": fee, "derivative": 0.0, "delivery": 0.0} for day, fee in ((date(2024, 1, 1), 0.2), (date(2020, 1, 1), 0.1))
-    ]
-    others = {
-        "liquidation": [{"from": date(2020, 1, 1), "perpetual": 0.0, "future": 0.0}],
-        "margin": [{"from": date(2020, 1, 1), "tiers": [[100, 0.01, 0], [200, 0.02, 1]]}],
-        "settlement": [{"from": date(2020, 1, 1), "window_minutes": 60}],
-        "funding": [{"from": date(2020, 1, 1), "interval_hours": 8}],
-    }
-    book = Venue("test", {"fees": fees, **others})
-    found = [book.at(pd.Timestamp(day, tz="UTC")).spot_fee for day in ("2019-05-05", "2023-12-31T23:59", "2024-01-01", "2026-01-01")]
-    assert found == [0.1, 0.1, 0.2, 0.2]
-    assert book.at(NOW).tiers == (Tier(floor=0.0, rate=0.01, deduction=0), Tier(floor=100.0, rate=0.02, deduction=1))
+def test_binance_tiers_of_october_2024_with_their_published_deductions() -> None:
+    """The deductions are worked out from the rates; the venue publishes the same to the unit."""
+    tiers = on("2024-10-31").tiers
+    assert [tier.deduction for tier in tiers] == pytest.approx(
+        [0, 50, 950, 11_450, 131_450, 381_450, 2_006_450, 9_506_450, 17_506_450, 27_506_450, 80_506_450, 280_506_450]
+    )
+    assert tiers[1] == Tier(floor=50_000.0, rate=0.005, deduction=pytest.approx(50))  # type: ignore[arg-type]
+    assert on("2024-10-31").tiers_of(Kind.FUTURE)[1] == Tier(floor=50_000.0, rate=0.02, deduction=500.0)
 
 
-def test_maintenance_has_no_jump_where_a_tier_begins() -> None:
-    """notional·rate − deduction of two neighbours is the same at the bound between them, and grows."""
-    tiers = venue("binance").at(NOW).tiers
-    assert tiers[0].floor == 0.0
-    assert tiers[0].deduction == 0.0
-    for lower, upper in pairwise(tiers):
-        assert upper.floor > lower.floor
-        assert upper.rate > lower.rate
-        assert upper.floor * upper.rate - upper.deduction == pytest.approx(upper.floor * lower.rate - lower.deduction)
+def test_binance_tiers_by_date() -> None:
+    """Lowest rate and the first bound of each table that was captured."""
+    found = {day: on(day).tiers[:2] for day in ("2021-01-01", "2022-05-01", "2023-01-30", "2024-02-29", "2024-10-01", "2025-09-29")}
+    assert [(low.rate, high.floor) for low, high in found.values()] == [
+        (0.005, 10_000), (0.005, 10_000), (0.005, 100_000), (0.004, 50_000), (0.004, 50_000), (0.004, 300_000),
+    ]  # fmt: skip
+    assert any("margin (perpetual): the entry of 2021-09-24 is assumed on 2021-01-01" in line for line in on("2021-01-01").assumptions)
 
 
-def test_the_kernel_has_room_for_the_tiers() -> None:
+@pytest.mark.parametrize("name", ["binance", "hyperliquid", "dydx"])
+def test_maintenance_has_no_jump_where_a_tier_begins(name: str) -> None:
+    """notional·rate − deduction of two neighbours is the same at the bound between them, and grows; the kernel has room for all tiers."""
     from backtest.kernels import TIERS
 
-    assert all(len(entry["tiers"]) <= TIERS for entry in venue("binance").tables["margin"])
+    seen = 0
+    for entry in (entry for entry in venue(name).entries if entry.table == "margin"):
+        rules = venue(name).at(pd.Timestamp(entry.since, tz="UTC"), base=entry.bases[0])
+        for kind in entry.products:
+            tiers = rules.tiers_of(kind)
+            seen += 1
+            assert len(tiers) <= TIERS
+            assert (tiers[0].floor, tiers[0].deduction) == (0.0, 0.0)
+            for lower, upper in pairwise(tiers):
+                assert upper.floor > lower.floor
+                assert upper.rate > lower.rate
+                assert upper.floor * upper.rate - upper.deduction == pytest.approx(upper.floor * lower.rate - lower.deduction)
+    assert seen
+
+
+# ---------------------------------------------------------------- the others
+
+
+def test_hyperliquid_raised_margin_and_fees_on_their_days() -> None:
+    days = ("2024-06-01", "2025-03-11", "2025-03-12", "2025-05-05")
+    assert [on(day, "hyperliquid").tiers[0].rate for day in days] == [0.01, 0.01, 0.02, 0.02]
+    assert [on(day, "hyperliquid").derivative_fee for day in days] == [0.00035, 0.00035, 0.00035, 0.00045]
+    assert on("2025-05-05", "hyperliquid").tiers[1] == Tier(floor=1e8, rate=pytest.approx(1 / 30), deduction=pytest.approx(1e8 / 75))  # type: ignore[arg-type]
+    assert on("2024-06-01", "hyperliquid").funding.notional == "oracle"
+
+
+def test_cme_settles_at_sixteen_in_london() -> None:
+    settlement = on("2024-10-01", "cme").settlement
+    assert (settlement.time, settlement.zone, settlement.window) == ("16:00", "Europe/London", pd.Timedelta(hours=1))
+
+
+def test_base_tier_fees_of_2024_to_2026() -> None:
+    """Bps maker and taker of a perpetual, as the field knows them."""
+    expected = {"binance": (2, 5), "bybit": (2, 5.5), "okx": (2, 5), "hyperliquid": (1.5, 4.5), "deribit": (0, 5), "kraken": (2, 5)}
+    for name, fees in expected.items():
+        rules = on("2025-06-01", name)
+        assert (rules.fee(Kind.PERPETUAL, maker=True) * 1e4, rules.fee(Kind.PERPETUAL) * 1e4) == pytest.approx(fees), name
+
+
+def test_fees_can_be_set_otherwise() -> None:
+    """What would be if: a copy of the rules with another fee keeps the rest."""
+    rules = replace(on("2024-10-01"), spot_fee=0.5, derivative_fee=0.25)
+    assert (rules.spot_fee, rules.fee(Kind.SPOT), rules.derivative_fee, rules.fee(Kind.PERPETUAL), rules.delivery_fee) == (
+        0.5,
+        0.5,
+        0.25,
+        0.25,
+        0.25,
+    )
+    assert rules.tiers == on("2024-10-01").tiers
+    assert on("2024-10-01").spot_fee == 0.001
