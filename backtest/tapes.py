@@ -79,7 +79,7 @@ def funding_accrual(market: Market, instrument: str, policy: MissingFunding) -> 
         remedy = f"end the run at {utc(earlier[-1])} (--end)" if len(earlier) > 1 else "choose a later start"
         inside = ', or choose funding="fill"' if between else ""
         raise DataError(
-            f"{instrument}: {len(missing)} funding events are missing, first {utc(missing[0])}, last {utc(missing[-1])}; import them, {remedy}{inside}"
+            f"{instrument}: {'1 funding event is' if len(missing) == 1 else f'{len(missing)} funding events are'} missing, first {utc(missing[0])}, last {utc(missing[-1])}; import them, {remedy}{inside}"
         )
     place = np.searchsorted(market.stamps, times, "right") - 1
     for column in ("mark", "close"):

@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from backtest.data.checks import check_dataset
-from backtest.data.importers import import_files
-from backtest.data.importers.common import Request
-from backtest.data.importers.merge import merge
+from backtest.data.findings import InMemory, examine
+from backtest.data.merge import merge
 from backtest.data.schema import Tables
 from backtest.data.store import open_dataset, write_dataset
 from backtest.data.validate import (
@@ -20,7 +19,6 @@ from backtest.data.validate import (
     in_dataset,
     missing_bars,
     missing_funding,
-    notes,
     problems,
     refuse,
     series_errors,
@@ -32,7 +30,13 @@ from backtest.data.validate import (
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind
 
+pytest_plugins = ["real_sets"]
+
 SPOT, PERP, FUTURE = "ETHUSDT-SPOT", "ETHUSDT-PERP", "ETHUSDT-240105"
+
+
+def notes(tables: Tables) -> list[str]:
+    return [finding.text for finding in examine(InMemory(tables)).findings if not finding.grave]
 
 
 def put(key: str, row: int, column: str, value: float) -> Callable[[Tables], None]:
@@ -145,7 +149,7 @@ def test_missing_bars_are_told(tables: Tables) -> None:
 
 def test_a_missing_funding_event_is_told(tables: Tables) -> None:
     tables.funding[PERP] = tables.funding[PERP].drop(tables.funding[PERP].index[3])
-    assert list(problems(tables)) == ["ETHUSDT-PERP: 1 funding event is missing: 2024-01-01T00:00Z; import them, or end the run before"]
+    assert list(problems(tables)) == ["ETHUSDT-PERP: 1 funding event is missing: 2024-01-01T00:00Z; import it, or end the run before"]
 
 
 @pytest.mark.parametrize(
@@ -251,9 +255,8 @@ def test_the_rows_of_a_check(tables: Tables, tmp_path: Path) -> None:
     }
 
 
-def test_the_real_sets_lack_what_is_known_of_them(raw: Path, tmp_path: Path) -> None:
-    hourly = import_files("binance", [raw / "binance-ethusdt-hourly"], tmp_path / "hourly", Request()).dataset
-    check = check_dataset(hourly)
+def test_the_real_sets_lack_what_is_known_of_them(hourly_set: Path, daily_set: Path) -> None:
+    check = check_dataset(open_dataset(hourly_set))
     assert check.errors == []
     assert check.problems == [
         "ETHUSDT-PERP: 4 funding events are missing: 2025-03-11T08:00Z, 2025-03-11T16:00Z, 2025-03-12T00:00Z, 2025-03-12T08:00Z; "
@@ -264,10 +267,31 @@ def test_the_real_sets_lack_what_is_known_of_them(raw: Path, tmp_path: Path) -> 
         "ETHUSDT-240329 2023-11-10T16:00Z; ETHUSDT-240628 2024-03-05T20:00Z; ETHUSDT-241227 2024-10-28T22:00Z; "
         "ETHUSDT-250328 2024-10-28T22:00Z; ETHUSDT-PERP 2024-10-28T22:00Z"
     ]
-    daily = import_files("binance", [raw / "binance-ethusdt-daily"], tmp_path / "daily", Request()).dataset
-    assert check_dataset(daily).problems == [
-        "ETHUSDT-PERP: 1 funding event is missing: 2025-01-01T00:00Z; import them, or end the run before"
+    daily = check_dataset(open_dataset(daily_set))
+    assert daily.problems == ["ETHUSDT-PERP: 1 funding event is missing: 2025-01-01T00:00Z; import it, or end the run before"]
+    # Binance's perpetual fell to 1,400.73 on 19 May 2021; spot's low was 1,888.00
+    assert [(finding.rule, finding.holes[0][0]) for finding in daily.findings if not finding.grave] == [
+        ("wick", pd.Timestamp("2021-05-20T00:00Z"))
     ]
+
+
+def test_the_real_sets_are_usable_as_far_as_their_legs_go(hourly_set: Path, daily_set: Path) -> None:
+    def ends(folder: Path) -> dict[str, tuple[str, str] | None]:
+        usable = check_dataset(open_dataset(folder)).usable
+        return {one.strategy: None if one.longest is None else tuple(map(show_time, one.longest)) for one in usable}  # type: ignore[misc]
+
+    assert ends(hourly_set) == {
+        "cash_and_carry": ("2023-06-25T02:00Z", "2025-03-12T15:00Z"),
+        "funding_carry": ("2023-06-01T00:00Z", "2025-03-11T07:00Z"),  # the bar that ends at 08:00 pays funding that is not there
+        "futures_vs_perpetual": ("2023-06-25T02:00Z", "2025-03-11T07:00Z"),
+        "calendar_spread": ("2023-09-29T11:00Z", "2025-03-12T15:00Z"),
+    }
+    assert ends(daily_set) == {
+        "cash_and_carry": None,
+        "funding_carry": ("2021-01-01T00:00Z", "2024-12-31T00:00Z"),
+        "futures_vs_perpetual": None,
+        "calendar_spread": None,
+    }
 
 
 # --- merging ---------------------------------------------------------------------------------------------

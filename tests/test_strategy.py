@@ -522,7 +522,7 @@ SCRIPTS: list[tuple[str, Callable[[Path], list[str]], str]] = [
     (
         "funding_carry",
         lambda folder: ["--data", without_event(folder, 20), "--window", "1D"],
-        "error: ETHUSDT-PERP: 1 funding events are missing, first 2024-03-07T16:00Z, last 2024-03-07T16:00Z; import them, "
+        "error: ETHUSDT-PERP: 1 funding event is missing, first 2024-03-07T16:00Z, last 2024-03-07T16:00Z; import them, "
         'end the run at 2024-03-07T15:00Z (--end), or choose funding="fill"\n',
     ),
     (

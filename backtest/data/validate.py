@@ -8,12 +8,13 @@ whose spot has no common time): `carry data check` lists them, because only the 
     for problem in problems(open_dataset("data/mine").tables()): print(problem)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from backtest.data.check_hours import closes
 from backtest.data.schema import OPTIONAL_BAR_COLUMNS, PRICES, Tables
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind
@@ -22,9 +23,10 @@ Where = Callable[[int], str]
 
 _POSITIVE = (*PRICES, "bid", "ask", "mark", "mark_high", "mark_low", "index")
 _NOT_NEGATIVE = ("volume", *(name for name in OPTIONAL_BAR_COLUMNS if name not in _POSITIVE))
-_SHOWN_TIMES = 5
 
 STALE_GAP = 0.003
+_GAPS_AROUND = 84  # half a week of hours to each side
+_UNUSUAL_GAP = 12.0
 
 
 def in_file(file: Path | str, lines: Sequence[int] | np.ndarray) -> Where:
@@ -55,11 +57,13 @@ def refuse(errors: Iterable[str]) -> None:
 
 def time_errors(times: pd.DatetimeIndex, where: Where) -> Iterator[str]:
     """Times that are missing, stand twice, or go backwards."""
+    nanoseconds = times.to_numpy(dtype="datetime64[ns]").view(np.int64)
+    if (nanoseconds[1:] > nanoseconds[:-1]).all() and not times[:1].hasnans:
+        return
     unknown = np.asarray(times.isna())
     yield from _first(unknown, lambda row: f"{where(row)}: the time is missing; every row needs one; correct the row or remove it")
     if unknown.any():
         return
-    nanoseconds = times.to_numpy(dtype="datetime64[ns]").astype(np.int64)
     step = np.diff(nanoseconds, prepend=nanoseconds[:1] - 1)
     yield from _first(
         step == 0, lambda row: f"{where(row)}: time {show_time(times[row])} stands twice; times must be unique; keep one of the rows"
@@ -80,6 +84,8 @@ def bar_errors(bars: pd.DataFrame, where: Where) -> Iterator[str]:
         return
     yield from time_errors(pd.DatetimeIndex(bars.index), where)
     column = {name: bars[name].to_numpy() for name in (*_POSITIVE, *_NOT_NEGATIVE) if name in bars.columns}
+    if _sound(column):
+        return
     for name in PRICES:
         yield from _first(np.isnan(column[name]), _tell(where, name, column, "a bar needs all four prices", "correct the row or remove it"))
     for name in _POSITIVE:
@@ -99,6 +105,27 @@ def bar_errors(bars: pd.DataFrame, where: Where) -> Iterator[str]:
     ):
         yield from _below(where, column, upper, lower, "the high must be the highest and the low the lowest price of a bar")
     yield from _below(where, column, "ask", "bid", "quotes are crossed: the ask must not be below the bid")
+
+
+def _sound(column: Mapping[str, np.ndarray]) -> bool:
+    """Whether nothing is wrong, in the fewest passes: what good data take, and millions of bars a second need."""
+    top = np.maximum(column["open"], column["close"])
+    bottom = np.minimum(column["open"], column["close"])
+    return bool(
+        (column["high"] >= top).all()
+        and (column["low"] <= bottom).all()
+        and column["low"].min(initial=1.0) > 0
+        and column["high"].max(initial=1.0) < np.inf
+        and all(
+            not (values <= 0).any() and not np.isinf(values).any() for name, values in column.items() if name in _POSITIVE[len(PRICES) :]
+        )
+        and all(not (values < 0).any() for name, values in column.items() if name in _NOT_NEGATIVE)
+        and all(
+            not (column[upper] < column[lower]).any()
+            for upper, lower in (("ask", "bid"), ("mark_high", "mark_low"))
+            if {upper, lower} <= column.keys()
+        )
+    )
 
 
 def delivery_errors(instrument: Instrument, times: pd.DatetimeIndex, where: Where) -> Iterator[str]:
@@ -184,50 +211,62 @@ def table_errors(tables: Tables) -> Iterator[str]:
         yield from event_errors(tables.events, in_dataset("events", pd.DatetimeIndex(tables.events["ts"])))
 
 
-# --- problems --------------------------------------------------------------------------------------------
+# --- what lacks ------------------------------------------------------------------------------------------
 
 
 def problems(tables: Tables) -> Iterator[str]:
-    """What true data lack: missing bars, missing funding, a derivative that shares no time with its spot."""
-    for one in sorted(tables.instruments, key=lambda one: one.id):
-        bars = tables.bars.get(one.id)
-        if bars is None or bars.empty:
-            yield f"{one.id}: has no bars; import them, or leave the instrument out"
-            continue
-        times = pd.DatetimeIndex(bars.index)
-        missing = missing_bars(times)
-        if len(missing):
-            yield f"{one.id}: {_count(missing, 'bar')}; import them, or allow the gap when loading"
-        if one.kind is Kind.PERPETUAL:
-            yield from _funding_problems(one, times, tables.funding.get(one.id))
-        if one.derivative:
-            yield from _overlap_problems(one, times, tables)
+    """What true data lack, as `carry data check` says it."""
+    from backtest.data.findings import InMemory, examine
+
+    return (finding.text for finding in examine(InMemory(tables)).findings if finding.grave)
 
 
 def stale_closes(leg: pd.DataFrame, spot: pd.DataFrame, tolerance: float = STALE_GAP) -> pd.DatetimeIndex:
     """Bars of a leg whose close is older than their end, told by the next open.
 
     Both legs are open all the time, so one open that is `tolerance` (a fraction) further from the last close than the other leg's means
-    that the bar of the leg with the greater gap was cut short. The stamps of the bars that both legs have at the usual distance are compared.
+    that the bar of the leg with the greater gap was cut short, unless such gaps are usual for the leg: it must be over twelve times what three
+    quarters of the gaps around it reach. The stamps of the bars that both legs have at the usual distance are compared.
     """
     both = pd.concat({"leg": leg[["open", "close"]], "spot": spot[["open", "close"]]}, axis=1, join="inner")
     times = pd.DatetimeIndex(both.index)
     if (step := bar_step(times)) is None:
         return times[:0]
     gap = {name: both[name]["open"].to_numpy()[1:] / both[name]["close"].to_numpy()[:-1] - 1 for name in ("leg", "spot")}
-    stale = (
-        (np.abs(gap["leg"] - gap["spot"]) > tolerance)
-        & (np.abs(gap["leg"]) > np.abs(gap["spot"]))
-        & (np.diff(times.as_unit("ns").asi8) == step.value)
-    )
+    apart = np.abs(gap["leg"] - gap["spot"])
+    stale = (apart > tolerance) & (np.abs(gap["leg"]) > np.abs(gap["spot"])) & (np.diff(times.as_unit("ns").asi8) == step.value)
+    for row in np.flatnonzero(stale):
+        around = apart[max(row - _GAPS_AROUND, 0) : row + _GAPS_AROUND + 1]
+        stale[row] = apart[row] > _UNUSUAL_GAP * np.quantile(around, 0.75)
     return pd.DatetimeIndex(times[:-1][stale])
+
+
+def stale_bars(tables: Tables) -> dict[str, dict[str, pd.DatetimeIndex]]:
+    """Bars whose close was older than their end: spot → leg → stamps, only where there are some.
+
+    A leg is held against one spot: of its venue and quote if there is one. Venues that close have gaps of their own and are left out.
+    """
+    spots = [one for one in tables.instruments if one.kind is Kind.SPOT and len(tables.bars.get(one.id, ()))]
+    out: dict[str, dict[str, pd.DatetimeIndex]] = {}
+    for leg in sorted(tables.instruments, key=lambda one: one.id):
+        if not leg.derivative or closes(leg.venue) or not len(tables.bars.get(leg.id, ())):
+            continue
+        near = [spot for spot in spots if spot.base == leg.base and not closes(spot.venue)]
+        for spot in sorted(near, key=lambda spot: (spot.venue != leg.venue, spot.quote != leg.quote, spot.id))[:1]:
+            found = stale_closes(tables.bars[leg.id], tables.bars[spot.id])
+            if len(found):
+                out.setdefault(spot.id, {})[leg.id] = found
+    return out
 
 
 def bar_step(times: pd.DatetimeIndex) -> pd.Timedelta | None:
     """The usual distance between bars; None for fewer than two."""
     if len(times) < 2:
         return None
-    steps, counts = np.unique(np.diff(times.to_numpy(dtype="datetime64[ns]").astype(np.int64)), return_counts=True)
+    apart = np.diff(times.to_numpy(dtype="datetime64[ns]").view(np.int64))
+    if (apart == apart[0]).all():  # no need to sort
+        return pd.Timedelta(int(apart[0]), "ns")
+    steps, counts = np.unique(apart, return_counts=True)
     return pd.Timedelta(int(steps[np.argmax(counts)]), "ns")
 
 
@@ -242,12 +281,14 @@ def missing_bars(times: pd.DatetimeIndex) -> pd.DatetimeIndex:
 def missing_funding(funding: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
     """Funding events that a position held over (start, end] would have paid and that are not there.
 
-    The venue's interval may change: between two events it is the longer of their intervals.
+    The venue's interval may change: between two events it is the longer of their intervals. An event that doesn't know its interval has the usual
+    distance of the events, eight hours where there is only one.
     """
     times = pd.DatetimeIndex(funding.index)
     if times.empty:
         return _stamps(np.array([]))
-    hours = funding["interval_hours"].fillna(8.0).to_numpy() if "interval_hours" in funding.columns else np.full(len(times), 8.0)
+    usual = (bar_step(times) or pd.Timedelta("8h")) / pd.Timedelta("1h")
+    hours = funding["interval_hours"].fillna(usual).to_numpy() if "interval_hours" in funding.columns else np.full(len(times), usual)
     length = (hours * 3.6e12).astype(np.int64)
     inside = _between(times, np.maximum(length[1:], length[:-1]))
     stamps = times.to_numpy(dtype="datetime64[ns]").astype(np.int64)
@@ -257,59 +298,14 @@ def missing_funding(funding: pd.DataFrame, start: pd.Timestamp, end: pd.Timestam
     return _stamps(np.concatenate([before, inside, after]))
 
 
-def _funding_problems(one: Instrument, times: pd.DatetimeIndex, funding: pd.DataFrame | None) -> Iterator[str]:
-    if funding is None or funding.empty:
-        yield f"{one.id}: is a perpetual without funding; import its funding rates"
-        return
-    step = bar_step(times) or pd.Timedelta(0)
-    missing = missing_funding(funding, times[0] - step, times[-1])
-    if len(missing):
-        yield f"{one.id}: {_count(missing, 'funding event')}; import them, or end the run before"
-
-
-def notes(tables: Tables) -> Iterator[str]:
-    """What is worth a look before a result is believed: closes that were old, quotes in several currencies."""
-    for spot, found in stale_bars(tables).items():
-        stale = "; ".join(f"{key} {_times(times)}" for key, times in found.items())
-        rule = f"the next open is over {STALE_GAP * 1e4:.0f} bps further from the close than {spot}'s"
-        yield f"bars that look cut short, for {rule}: {stale}"
-    quotes = sorted({one.quote for one in tables.instruments})
-    if len(quotes) > 1:
-        yield f"quotes are in {', '.join(quotes)}: a premium between them contains the exchange rate"
-
-
-def stale_bars(tables: Tables) -> dict[str, dict[str, pd.DatetimeIndex]]:
-    """Bars whose close was older than their end: spot → leg → stamps, only where there are some."""
-    legs = [one for one in sorted(tables.instruments, key=lambda one: one.id) if one.derivative and one.id in tables.bars]
-    out = {}
-    for spot in (one for one in tables.instruments if one.kind is Kind.SPOT):
-        found = {leg.id: stale_closes(tables.bars[leg.id], tables.bars[spot.id]) for leg in legs if spot in _spots_of(leg, tables)}
-        out[spot.id] = {key: times for key, times in found.items() if len(times)}
-    return {spot: found for spot, found in out.items() if found}
-
-
-def _spots_of(one: Instrument, tables: Tables) -> list[Instrument]:
-    return [spot for spot in tables.instruments if spot.kind is Kind.SPOT and spot.base == one.base and len(tables.bars.get(spot.id, ()))]
-
-
-def _overlap_problems(one: Instrument, times: pd.DatetimeIndex, tables: Tables) -> Iterator[str]:
-    spans = {spot.id: (tables.bars[spot.id].index[0], tables.bars[spot.id].index[-1]) for spot in _spots_of(one, tables)}
-    if spans and not any(first <= times[-1] and times[0] <= last for first, last in spans.values()):
-        name, (first, last) = next(iter(spans.items()))
-        yield (
-            f"{one.id} ({show_time(times[0])} to {show_time(times[-1])}) and {name} ({show_time(first)} to {show_time(last)}) "
-            "share no time; a premium needs both; import the missing span"
-        )
-
-
 def _between(times: pd.DatetimeIndex, steps: np.ndarray) -> np.ndarray:
     """The stamps in nanoseconds that whole steps would put between neighbours further apart than one and a half of them."""
     stamps = times.to_numpy(dtype="datetime64[ns]").astype(np.int64)
-    found: list[int] = []
-    for row in np.flatnonzero(np.diff(stamps) > 1.5 * steps):
-        count = round((stamps[row + 1] - stamps[row]) / steps[row]) - 1
-        found += [int(stamps[row] + steps[row] * nth) for nth in range(1, count + 1)]
-    return np.array(found, dtype=np.int64)
+    rows = np.flatnonzero(np.diff(stamps) > 1.5 * steps)
+    step = steps[rows].astype(np.int64)
+    counts = (np.round((stamps[rows + 1] - stamps[rows]) / step) - 1).astype(np.int64)
+    nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    return np.asarray(np.repeat(stamps[rows], counts) + np.repeat(step, counts) * nth, dtype=np.int64)
 
 
 def _stamps(nanoseconds: np.ndarray) -> pd.DatetimeIndex:
@@ -317,15 +313,6 @@ def _stamps(nanoseconds: np.ndarray) -> pd.DatetimeIndex:
 
 
 # --- wording ---------------------------------------------------------------------------------------------
-
-
-def _count(missing: pd.DatetimeIndex, what: str) -> str:
-    return f"{len(missing)} {what}{'s are' if len(missing) > 1 else ' is'} missing: {_times(missing)}"
-
-
-def _times(times: pd.DatetimeIndex) -> str:
-    more = f" and {len(times) - _SHOWN_TIMES} more" if len(times) > _SHOWN_TIMES else ""
-    return ", ".join(show_time(time) for time in times[:_SHOWN_TIMES]) + more
 
 
 def _first(bad: np.ndarray, tell: Callable[[int], str]) -> Iterator[str]:
