@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtest.data import importers
 from backtest.data.importers import ImportReport, captures, captures_reader, import_files
 from backtest.data.importers.captures_reader import Capture
 from backtest.data.importers.common import Request
@@ -23,11 +22,6 @@ from backtest.instruments import Kind
 
 SECOND = 1_000_000_000
 FILES = {"ETHUSDT-SPOT": "spot_ethusdt_20240808.gz", "ETHUSDT-PERP": "usdm_ethusdt_20240808.gz"}
-
-
-@pytest.fixture(autouse=True)
-def known_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(importers.VENDORS, "captures", "captures")
 
 
 # ---------------------------------------------------------------- the real files, read again line by line
@@ -114,9 +108,7 @@ def plain(raw: Path) -> dict[str, Plain]:
 def imported(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImportReport]:
     """Both captures as bars of 10 s in one dataset, by one command that tells the vendor itself."""
     into = tmp_path_factory.mktemp("captures") / "set"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(importers.VENDORS, "captures", "captures")
-        report = import_files("auto", [raw / "binance-ticks"], into, Request(bar=pd.Timedelta("10s")))
+    report = import_files("auto", [raw / "binance-ticks"], into, Request(bar=pd.Timedelta("10s")))
     return into, report
 
 
@@ -276,11 +268,6 @@ def write(folder: Path, lines: list[str], name: str = "spot_ethusdt.gz") -> Path
 
 def bring(folder: Path, lines: list[str], name: str = "spot_ethusdt.gz", **more: Any) -> ImportReport:
     return import_files("captures", [write(folder, lines, name)], folder / "set", Request(bar=pd.Timedelta("10s"), **more))
-
-
-@pytest.fixture(autouse=True)
-def asked_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importers, "SOURCES", (*importers.SOURCES, "captures"))
 
 
 def test_a_small_capture_by_hand(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """Tables with a mapping: the README's own examples on real files, each key of a mapping, and what is refused."""
 
 import re
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from backtest.data.importers import import_files, table
-from backtest.data.importers.common import Imported, Request
+from backtest.data.importers import Line, common, import_files, table
+from backtest.data.importers.common import Request
 from backtest.data.importers.mapping import read_mapping
+from backtest.data.importers.source import sources_in
+from backtest.data.schema import Tables
+from backtest.data.store import write_dataset
 from backtest.errors import CarryError, DataError, ParameterError
 from backtest.instruments import Instrument, Kind, Settle
 
@@ -37,12 +42,26 @@ low = "l"
 close = "c"
 volume = "v"
 """
+SERIES = 'what = "series"\nname = "x"\n[time]\ncolumn = "t"\ndelay = "0h"\n[columns]\nvalue = "v"\n'
+PUBLISHED = SERIES.replace('delay = "0h"', 'known_at = "p"')
 
 
-def read(folder: Path, text: str, mapping: str, known: dict[str, Instrument] | None = None) -> Imported:
+@dataclass
+class Result:
+    tables: Tables
+    lines: list[Line]
+    notes: list[str]
+
+
+def read(folder: Path, text: str, mapping: str, known: dict[str, Instrument] | None = None) -> Result:
+    """What a table becomes in a dataset of its own, which may know some instruments already."""
     (folder / "table.csv").write_text(text, encoding="utf-8")
     (folder / "map.toml").write_text(mapping, encoding="utf-8")
-    return table.parse([folder / "table.csv"], Request(mapping=folder / "map.toml", known=known or {}))
+    into = Path(tempfile.mkdtemp(dir=folder)) / "set"
+    if known:
+        write_dataset(into, Tables(instruments=list(known.values())), name="known", source="here", simulated=False, licence="none")
+    report = import_files("csv", [folder / "table.csv"], into, Request(mapping=folder / "map.toml"))
+    return Result(report.dataset.tables(), report.lines, report.notes)
 
 
 # --- the real files --------------------------------------------------------------------------------------
@@ -56,7 +75,7 @@ def test_the_t_bill_becomes_the_risk_free_rate(raw: Path, tmp_path: Path) -> Non
     assert len(ours) == len(theirs) == 896
     assert np.allclose(ours["value"], theirs["DTB3"] / 100, rtol=1e-15, atol=0)
     assert (ours["ts"].iloc[0], ours["known_at"].iloc[0]) == (pd.Timestamp("2023-01-12T00:00Z"), pd.Timestamp("2023-01-13T00:00Z"))
-    assert report.imported.notes == ["DTB3.csv: 39 rows have no value and were left out"]
+    assert report.notes == ["39 rows have no value and were left out"]
 
 
 def test_a_daily_spot_of_another_venue(raw: Path, tmp_path: Path) -> None:
@@ -79,7 +98,7 @@ def test_bars_of_a_future_are_cut_at_its_delivery(tmp_path: Path) -> None:
     late = BARS + "2024-03-29T09:00,12,14,11,13,7\n"
     imported = read(tmp_path, late, FUTURE)
     assert [(line.kept, line.cut, line.target) for line in imported.lines] == [(3, 1, "ETHUSDT-240329")]
-    assert imported.notes == ["table.csv: 1 bars ended after delivery and were cut"]
+    assert imported.notes == ["1 bars ended after delivery and were cut"]
     one = imported.tables.instruments[0]
     assert (one.kind, one.settle, one.tick, one.expires_at) == (Kind.FUTURE, Settle.LINEAR, 0.5, pd.Timestamp("2024-03-29T08:00Z"))
     assert imported.tables.bars["ETHUSDT-240329"].iloc[0].to_dict() == {"open": 10, "high": 12, "low": 9, "close": 11, "volume": 5}
@@ -97,7 +116,7 @@ def test_start_stamps_become_end_stamps(tmp_path: Path) -> None:
         ("2024-03-29T02:00:00+02:00", "", "2024-03-29T00:00Z"),
         ("1711670400", "", "2024-03-29T00:00Z"),
         ("1711670400000", "", "2024-03-29T00:00Z"),
-        ("3600000", 'unit = "ms"', "1970-01-01T01:00Z"),
+        ("1711670400000000", 'unit = "us"', "2024-03-29T00:00Z"),
         ("29/03/2024 14h", 'format = "%d/%m/%Y %Hh"', "2024-03-29T14:00Z"),
         ("20240329", 'format = "%Y%m%d"', "2024-03-29T00:00Z"),
         ("2024-03-29 16:00", 'timezone = "America/New_York"', "2024-03-29T20:00Z"),
@@ -129,7 +148,8 @@ def test_funding_with_and_without_its_own_interval(tmp_path: Path) -> None:
 
 def test_settlements_name_their_instrument_by_column_or_by_section(tmp_path: Path) -> None:
     mapping = 'what = "settlements"\n[time]\ncolumn = "t"\n[columns]\nprice = "p"\ninstrument = "i"\n'
-    settlements = read(tmp_path, "t,p,i\n2024-01-01,10,A\n2024-02-01,11,B\n", mapping).tables.settlements
+    both = {key: Instrument(id=key, venue="v", kind=Kind.FUTURE, base="b", quote="q") for key in ("A", "B")}
+    settlements = read(tmp_path, "t,p,i\n2024-01-01,10,A\n2024-02-01,11,B\n", mapping, both).tables.settlements
     assert settlements["instrument"].tolist() == ["A", "B"]
     assert settlements["price"].tolist() == [10, 11]
     known = {"F": Instrument(id="F", venue="v", kind=Kind.FUTURE, base="b", quote="q")}
@@ -152,12 +172,52 @@ def test_the_user_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_a_symbol_with_a_mapping_is_told_to_be_unused(tmp_path: Path) -> None:
     read(tmp_path, BARS, FUTURE)
-    imported = table.parse([tmp_path / "table.csv"], Request(mapping=tmp_path / "map.toml", symbol="X"))
-    assert imported.notes == ["--symbol is not used with a mapping: its [instrument] says what the table is about"]
+    parts = list(table.parse(sources_in([tmp_path / "table.csv"]), Request(mapping=tmp_path / "map.toml", symbol="X")))
+    assert parts[0].notes == ["--symbol is not used with a mapping: its [instrument] says what the table is about"]
 
 
-def test_any_file_is_a_table() -> None:
-    assert table.sniff(Path("x"), ["a"]) == "table"
+def test_any_file_is_a_table(tmp_path: Path) -> None:
+    read(tmp_path, BARS, FUTURE)
+    assert table.sniff(sources_in([tmp_path / "table.csv"])[0]) == "a table, by its mapping"
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_cells_may_be_apart_by_semicolons_or_tabs(tmp_path: Path, mark: str) -> None:
+    bars = read(tmp_path, BARS.replace(",", mark), FUTURE).tables.bars["ETHUSDT-240329"]
+    assert bars.iloc[2].tolist() == [12, 14, 11, 13, 7]
+
+
+def test_a_value_is_known_when_its_column_says(tmp_path: Path) -> None:
+    mapping = PUBLISHED + "[scale]\nvalue = 0.01\n"
+    series = read(
+        tmp_path, "t,p,v\n2024-01-01,2024-01-03 16:15,4\n2024-01-02,2024-01-03 16:15,.\n2024-01-03,2024-01-04,5\n", mapping
+    ).tables
+    assert series.series["x"]["known_at"].tolist() == [pd.Timestamp("2024-01-03T16:15Z"), pd.Timestamp("2024-01-04T00:00Z")]
+    assert series.series["x"]["ts"].tolist() == [pd.Timestamp("2024-01-01T00:00Z"), pd.Timestamp("2024-01-03T00:00Z")]
+    assert series.series["x"]["value"].tolist() == [0.04, 0.05]
+
+
+def test_publication_times_have_the_zone_and_format_of_the_table(tmp_path: Path) -> None:
+    zoned = PUBLISHED.replace('"t"', '"t"\ntimezone = "America/New_York"\nformat = "%d.%m.%Y %H:%M"')
+    series = read(tmp_path, "t;p;v\n01.07.2024 00:00;02.07.2024 16:15;4\n", zoned).tables.series["x"]
+    assert series["known_at"].iloc[0] == pd.Timestamp("2024-07-02T20:15Z")
+
+
+def test_a_start_stamp_moves_the_time_and_not_its_publication(tmp_path: Path) -> None:
+    started = PUBLISHED.replace('"t"', '"t"\nstamp = "start"\nbar = "1D"')
+    series = read(tmp_path, "t,p,v\n2024-01-01,2024-01-03,4\n", started).tables.series["x"]
+    assert series[["ts", "known_at"]].iloc[0].tolist() == [pd.Timestamp("2024-01-02T00:00Z"), pd.Timestamp("2024-01-03T00:00Z")]
+
+
+def test_a_file_of_many_blocks_is_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "BLOCK", 4096)
+    days = pd.date_range("2000-01-01", periods=2000, freq="D")
+    text = "t,v\n" + "".join(f"{day:%Y-%m-%d},{'.' if row % 10 == 0 else row}\n" for row, day in enumerate(days))
+    result = read(tmp_path, text, SERIES)
+    assert result.tables.series["x"]["value"].tolist() == [row for row in range(2000) if row % 10]
+    assert [(line.kept, line.cut) for line in result.lines] == [(1800, 200)]
+    with pytest.raises(DataError, match=r'table\.csv line 1999: v is "x", not a number'):
+        read(tmp_path, text.replace(",1997\n", ",x\n"), SERIES)
 
 
 # --- what is refused -------------------------------------------------------------------------------------
@@ -198,6 +258,12 @@ def changed(old: str, new: str) -> str:
         (FUTURE + "[scale]\nclose = 0\n", r"scale\.close is 0; it must be a number other than 0"),
         ('what = "series"\n[time]\ncolumn = "time"\n[columns]\nvalue = "c"\n', r"map\.toml: name is missing; a series needs one"),
         ('what = "series"\nname = "x"\n[time]\ncolumn = "time"\n[columns]\nvalue = "c"\n', r"time\.delay is missing; say how long after"),
+        (
+            PUBLISHED.replace('"p"', '"p"\ndelay = "1D"'),
+            r'time\.known_at is "p" beside delay = "1D"; a value is known by one of them; remove one',
+        ),
+        (changed('stamp = "end"', 'stamp = "end"\nknown_at = "c"'), r"time\.known_at is only for a series; bars are known at their time"),
+        (PUBLISHED.replace('"p"', "3"), r"time\.known_at is 3; it must be text"),
         ('what = "series"\nname = "x"\ntime = 3\n[columns]\nvalue = "c"\n', r"time is 3; it must be a section, \[time\]"),
     ],
 )
@@ -208,12 +274,9 @@ def test_a_wrong_mapping_is_told_by_file_and_key(tmp_path: Path, mapping: str, m
 
 def test_a_mapping_must_be_given_and_be_there(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"a table needs a mapping .*; give --mapping FILE"):
-        table.parse([tmp_path / "x.csv"], Request())
+        list(table.parse([], Request()))
     with pytest.raises(ParameterError, match=r"no\.toml: there is no such mapping"):
         read_mapping(tmp_path / "no.toml", {})
-
-
-SERIES = 'what = "series"\nname = "x"\n[time]\ncolumn = "t"\ndelay = "0h"\n[columns]\nvalue = "v"\n'
 
 
 @pytest.mark.parametrize(
@@ -227,6 +290,9 @@ SERIES = 'what = "series"\nname = "x"\n[time]\ncolumn = "t"\ndelay = "0h"\n[colu
         (BARS, changed("expires_at = 2024-03-29T08:00:00Z", ""), "ETHUSDT-240329: is a dated future without a known expiry"),
         (BARS, FUTURE + 'bid = "h"\nask = "l"\n', r"table\.csv line 2: ask 9 is below bid 12; quotes are crossed"),
         (BARS.replace(",5\n", ",-5\n"), FUTURE, r"line 2: volume is -5; it must not be negative"),
+        ("t,p,v\n2024-01-02,2024-01-01,4\n", PUBLISHED, r"table\.csv line 2: known_at 2024-01-01T00:00Z is before ts 2024-01-02"),
+        ("t,p,v\n2024-01-02,,4\n", PUBLISHED, r'table\.csv line 2: p is "", not a time'),
+        ("t,v\n2024-01-02,4\n", PUBLISHED, r'table\.csv: column "p" is missing'),
         ("t,v\n2024-01-01,.\n", SERIES, r"table\.csv: no row has a value in v; check the mapping"),
         ("t,v\nsoon,1\n", SERIES, r'table\.csv line 2: t is "soon", not a time'),
         ("t,v\n2024-01-01,.\nsoon,1\n", SERIES, r'table\.csv line 3: t is "soon", not a time'),

@@ -25,8 +25,11 @@ from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument
 
 AUTO, TABLE = "auto", "csv"
-# vendor → its module here
-VENDORS = {"binance": "binance", "captures": "captures"}
+# each is a module here
+VENDORS = (
+    "binance", "bitmex", "bybit", "coinbase", "databento", "deribit", "dydx", "fred", "freqtrade", "hyperliquid", "kraken", "okx", "tardis",
+    "captures", "aave", "open_interest",
+)  # fmt: skip
 SOURCES = (AUTO, *VENDORS, TABLE)
 LICENCE = "the vendor's terms; not for redistribution"
 
@@ -142,6 +145,8 @@ class _Account:
         self.instruments = merge_instruments(self.instruments, list(part.instruments))
         self._notes += part.notes
         frame, cut = (part.frame, 0) if part.frame is None else self._before_delivery(part, part.frame)
+        if part.cut:
+            self._cut[part.why_cut] = self._cut.get(part.why_cut, 0) + part.cut
         if frame is None:
             return
         times = pd.DatetimeIndex(frame.index if part.room in ("bars", "funding") else frame["ts"])
@@ -149,8 +154,6 @@ class _Account:
         line = self._lines.setdefault((part.source.name, _target(part)), Line(source=part.source, target=_target(part)))
         line.kept += len(frame)
         line.cut += part.cut + cut
-        if part.cut:
-            self._cut[part.why_cut] = self._cut.get(part.why_cut, 0) + part.cut
         if frame.empty:
             return
         if part.room in ("bars", "funding"):
@@ -215,7 +218,7 @@ def _unclear(source: Source, vendor: str, claims: Mapping[str, str]) -> str:
 
 
 def _importer(vendor: str) -> Importer:
-    return cast(Importer, import_module(f"backtest.data.importers.{VENDORS.get(vendor, 'table')}"))
+    return cast(Importer, import_module(f"backtest.data.importers.{'table' if vendor == TABLE else vendor}"))
 
 
 def _told(vendor: str, sources: Sequence[Source]) -> str:

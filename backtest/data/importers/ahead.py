@@ -1,6 +1,6 @@
 """Work ahead: the next pieces are read and parsed while the last one is checked and written.
 
-    for part in ahead(importer.parse(sources, request)): ...
+for part in ahead(importer.parse(sources, request)): ...
 """
 
 import queue
@@ -33,7 +33,7 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
                 if stopped.is_set():
                     return
             put(None, None)
-        except BaseException as error:  # noqa: BLE001  # raised again where the items are used
+        except BaseException as error:  # raised again where the items are used
             put(None, error)
 
     worker = threading.Thread(target=make, name="import", daemon=True)

@@ -57,6 +57,8 @@ _WITHOUT_CLOSE_TIME = 'one row does not tell a bar\'s length; add rows, or use "
 def sniff(source: Source) -> str | None:
     """Klines, funding rates, metrics or contract specs of Binance; None for a file of another kind."""
     names = {_plain(name) for name in source.header}
+    if names & {"exchange", "localtimestamp"}:  # a collector's file of several venues
+        return None
     if {"filters", "deliverydate"} <= names or {"filters", "symbol"} <= names:
         return "Binance contract specs"
     if {"createtime", "sumopeninterest"} <= names:

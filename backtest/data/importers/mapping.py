@@ -4,7 +4,8 @@
     name = "risk_free"
     [time]
     column = "observation_date"
-    delay = "1D"                   # a value is known this long after its time
+    delay = "1D"                   # a value is known this long after its time, or
+    # known_at = "published"       # at the time in this column
     [columns]
     value = "DTB3"
     [scale]
@@ -39,13 +40,13 @@ REQUIRED_COLUMNS = {
 MISSING = ("", ".", "NaN", "nan", "NA", "null")
 
 _KEYS = ("what", "name", "missing", "interval_hours", "time", "columns", "scale", "instrument")
-_TIME_KEYS = ("column", "format", "unit", "timezone", "stamp", "bar", "delay")
+_TIME_KEYS = ("column", "format", "unit", "timezone", "stamp", "bar", "delay", "known_at")
 _UNITS = ("s", "ms", "us", "ns")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeRule:
-    """How a table tells time: the column, its format, and what the stamp means."""
+    """How a table tells time: the column, its format, what the stamp means, and from when a value was known (a column, or a delay)."""
 
     column: str
     format: str | None = None
@@ -53,6 +54,7 @@ class TimeRule:
     timezone: str = "UTC"
     shift: pd.Timedelta = field(default_factory=lambda: pd.Timedelta(0))
     delay: pd.Timedelta = field(default_factory=lambda: pd.Timedelta(0))
+    known_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +126,7 @@ class _Reader:
             self.wrong("time.stamp", f'is "{stamp}"; say whether the time is the "start" or the "end" of its bar')
         if stamp == "start" and "bar" not in time:
             self.wrong("time.bar", 'is missing; a table stamped with the start needs the bar\'s length, such as bar = "1h"')
-        if what == "series" and "delay" not in time:
-            self.wrong("time.delay", 'is missing; say how long after its time a value is known, such as delay = "1D", or "0h" for at once')
+        self.known(what, time)
         if time.get("unit") not in (None, *_UNITS):
             self.wrong("time.unit", f'is "{time["unit"]}"; Unix times are in {", ".join(_UNITS)}')
         return TimeRule(
@@ -135,7 +136,24 @@ class _Reader:
             timezone=self.timezone(time.get("timezone", "UTC")),
             shift=self.length("time.bar", time["bar"]) if stamp == "start" else pd.Timedelta(0),
             delay=self.length("time.delay", time["delay"]) if "delay" in time else pd.Timedelta(0),
+            known_at=self.text("time.known_at", time["known_at"]) if "known_at" in time else None,
         )
+
+    def known(self, what: str, time: Mapping[str, Any]) -> None:
+        """A series says in one way from when its values were known; nothing else does."""
+        given = [key for key in ("delay", "known_at") if key in time]
+        if what != "series" and "known_at" in given:
+            self.wrong("time.known_at", f"is only for a series; {what} are known at their time; remove it")
+        if what == "series" and not given:
+            self.wrong(
+                "time.delay",
+                'is missing; say how long after its time a value is known, such as delay = "1D", or "0h" for at once, '
+                "or name the column that tells it with known_at",
+            )
+        if len(given) > 1:
+            self.wrong(
+                "time.known_at", f'is "{time["known_at"]}" beside delay = "{time["delay"]}"; a value is known by one of them; remove one'
+            )
 
     def instrument(self, what: str, columns: dict[str, str], known: Mapping[str, Instrument]) -> Instrument | None:
         facts = dict(self.section("instrument"))
