@@ -113,7 +113,7 @@ def build_market(market: NaiveMarket, rule: NaiveRule) -> tuple[Market, list[Leg
             names.append(name)
             frames[name] = frame(item, stamps)
             instruments[name] = Instrument(
-                id=name, venue="binance", kind=Kind(item.kind), base="COIN", quote="USDT",
+                id=name, venue="binance", kind=Kind(item.kind), base="ETH", quote="USDT",
                 lot=None if isnan(item.lot) else item.lot, min_notional=None if isnan(item.min_notional) else item.min_notional,
                 expires_at=None if item.expiry is None else pd.Timestamp(item.expiry, tz="UTC"),
             )  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from backtest.data.checks import check_dataset
-from backtest.data.findings import InMemory, examine
+from backtest.data.checks.findings import InMemory, examine
 from backtest.data.merge import merge
 from backtest.data.schema import Tables
 from backtest.data.store import open_dataset, write_dataset

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtest.data.check_funding import divided, too_early
-from backtest.data.check_hours import closing_hour, lag_hours, open_at
-from backtest.data.check_words import Finding
-from backtest.data.check_years import repeated
-from backtest.data.findings import Examined, InMemory, examine
+from backtest.data.checks.findings import Examined, InMemory, examine
+from backtest.data.checks.funding import divided, too_early
+from backtest.data.checks.words import Finding
+from backtest.data.checks.years import repeated
+from backtest.data.hours import closing_hour, lag_hours, open_at
 from backtest.data.sample import sample_tables
 from backtest.data.schema import Tables
 from backtest.instruments import Instrument, Kind

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtest import cli
-from backtest.data.check_spans import Spans, bridged, overlaps, spans, without
-from backtest.data.check_verdict import Usable, verdict
 from backtest.data.checks import check_dataset
-from backtest.data.findings import InMemory, examine
+from backtest.data.checks.findings import InMemory, examine
+from backtest.data.checks.spans import Spans, bridged, overlaps, spans, without
+from backtest.data.checks.verdict import Usable, verdict
 from backtest.data.schema import Tables
 from backtest.data.store import open_dataset, write_dataset
 from backtest.data.validate import show_time

@@ -35,7 +35,8 @@ from backtest import simulate as module
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Kind, Settle
-from backtest.market import Market, load_market
+from backtest.load import load_market
+from backtest.market import Market
 from backtest.rule import Execution, Leg, Margin, MissingFunding, Rule
 from backtest.simulate import prepare, run, simulate
 from backtest.tapes import both_sides, coin_accrual, funding_accrual, layout, side_of, table_of
@@ -279,9 +280,8 @@ def test_missing_funding_names_the_last_end_that_works(tmp_path: Path, gone: tup
     path = lacking(tmp_path, *gone)
     told = refusal(path)
     lost = [f"{START + 8 * number * HOUR:%Y-%m-%dT%H:%MZ}" for number in gone if number > 0]
-    assert told.startswith(
-        f"{PERP}: {len(lost)} funding events are missing, first {lost[0]}, last {lost[-1]}; import them, end the run at "
-    )
+    count = "1 funding event is" if len(lost) == 1 else f"{len(lost)} funding events are"
+    assert told.startswith(f"{PERP}: {count} missing, first {lost[0]}, last {lost[-1]}; import them, end the run at ")
     named = re.search(r"end the run at (\S+) \(--end\)", told)
     assert named is not None
     end = pd.Timestamp(named[1])

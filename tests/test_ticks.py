@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtest.data import tick_bars
-from backtest.data.tick_bars import TICK_BAR_COLUMNS, TickBars, bars_from_ticks
-from backtest.data.tick_book import Book, Change
 from backtest.data.ticks import Depth, Quotes, Ticks, Trades, in_step, refuse_ticks
+from backtest.data.ticks import bars as tick_bars
+from backtest.data.ticks.bars import TICK_BAR_COLUMNS, TickBars, bars_from_ticks
+from backtest.data.ticks.book import Book, Change
 from backtest.errors import DataError, ParameterError
 
 ZERO = pd.Timestamp("2024-01-01T00:00Z").value

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from backtest.data.check_hours import closes
+from backtest.data.hours import closes
 from backtest.data.schema import OPTIONAL_BAR_COLUMNS, PRICES, Tables
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind
@@ -94,7 +94,8 @@ def bar_errors(bars: pd.DataFrame, where: Where) -> Iterator[str]:
             yield from _first(bad, _tell(where, name, column, "prices must be above 0 and finite", "correct the row or remove it"))
     for name in _NOT_NEGATIVE:
         if name in column:
-            yield from _first(column[name] < 0, _tell(where, name, column, "it must not be negative", "correct the row or remove it"))
+            bad = (column[name] < 0) | np.isinf(column[name])
+            yield from _first(bad, _tell(where, name, column, "it must be finite and not be negative", "correct the row or remove it"))
     for upper, lower in (
         ("high", "low"),
         ("high", "open"),
@@ -119,7 +120,7 @@ def _sound(column: Mapping[str, np.ndarray]) -> bool:
         and all(
             not (values <= 0).any() and not np.isinf(values).any() for name, values in column.items() if name in _POSITIVE[len(PRICES) :]
         )
-        and all(not (values < 0).any() for name, values in column.items() if name in _NOT_NEGATIVE)
+        and all(not ((values < 0) | (values == np.inf)).any() for name, values in column.items() if name in _NOT_NEGATIVE)
         and all(
             not (column[upper] < column[lower]).any()
             for upper, lower in (("ask", "bid"), ("mark_high", "mark_low"))
@@ -216,7 +217,7 @@ def table_errors(tables: Tables) -> Iterator[str]:
 
 def problems(tables: Tables) -> Iterator[str]:
     """What true data lack, as `carry data check` says it."""
-    from backtest.data.findings import InMemory, examine
+    from backtest.data.checks.findings import InMemory, examine
 
     return (finding.text for finding in examine(InMemory(tables)).findings if finding.grave)
 

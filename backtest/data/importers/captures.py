@@ -19,7 +19,7 @@ from backtest.data.importers.binance_specs import assumed_instrument, instrument
 from backtest.data.importers.captures_reader import Capture, market_of
 from backtest.data.importers.common import Part, Request
 from backtest.data.importers.source import Source
-from backtest.data.tick_bars import TICK_BAR_COLUMNS, TickBars
+from backtest.data.ticks.bars import TICK_BAR_COLUMNS, TickBars
 from backtest.data.validate import in_dataset
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind

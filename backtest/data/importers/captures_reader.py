@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backtest.data.importers.source import Source
-from backtest.data.tick_book import Book, Change, Level
 from backtest.data.ticks import EARLIEST, LATEST, Depth, Quotes, Ticks, Trades, show_stamp
+from backtest.data.ticks.book import Book, Change, Level
 from backtest.errors import DataError
 
 BLOCK = 20_000  # lines

@@ -39,8 +39,8 @@ from backtest.data.importers.record_parts import (
 from backtest.data.importers.records import Records, Shape, Venue, read, sniffed
 from backtest.data.importers.source import Source
 from backtest.data.schema import PRICES
-from backtest.data.tick_bars import bars_from_ticks
 from backtest.data.ticks import Ticks, Trades
+from backtest.data.ticks.bars import bars_from_ticks
 from backtest.data.validate import show_time
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle

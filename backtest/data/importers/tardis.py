@@ -18,8 +18,8 @@ from backtest.data.importers.common import Csv, Part, Request, csv_blocks
 from backtest.data.importers.source import Source
 from backtest.data.importers.tardis_symbols import described, instrument
 from backtest.data.importers.tardis_ticker import Ticker
-from backtest.data.tick_bars import TickBars
 from backtest.data.ticks import Quotes, Ticks, Trades, in_step
+from backtest.data.ticks.bars import TickBars
 from backtest.errors import DataError
 from backtest.instruments import Instrument
 
