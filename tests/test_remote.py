@@ -81,9 +81,9 @@ def test_files_are_imported_from_s3(bucket: str, tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_said_in_one_sentence(bucket: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="s3://desk/none: dataset.json is missing, so this is not a dataset; name the folder"):
+    with pytest.raises(DataError, match=r"s3://desk/none: dataset\.json is missing, so this is not a dataset; name the folder"):
         open_dataset(f"{bucket}/none")
-    with pytest.raises(DataError, match="s3://desk/none.csv: there is no such file; check the name"):
+    with pytest.raises(DataError, match=r"s3://desk/none\.csv: there is no such file; check the name"):
         import_files("binance", [f"{bucket}/none.csv"], tmp_path / "set", Request())
     with pytest.raises(DataError, match=r"nonsense://x/y\.csv: can't be opened .*; install what reads such URLs, or copy the file here"):
         import_files("binance", ["nonsense://x/y.csv"], tmp_path / "set", Request())

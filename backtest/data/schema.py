@@ -16,7 +16,7 @@ PRICES = ("open", "high", "low", "close")
 BAR_COLUMNS = (*PRICES, "volume")
 OPTIONAL_BAR_COLUMNS = (
     "bid", "ask", "bid_size", "ask_size", "spread", "depth_10bps", "depth_50bps", "mark", "mark_high", "mark_low", "index", "open_interest",
-    "taker_buy_volume",
+    "taker_buy_volume", "quote_volume", "taker_buy_quote_volume", "trades",
 )  # fmt: skip
 FUNDING_COLUMNS = ("rate", "interval_hours", "mark_price")
 ROOMS = ("bars", "funding", "settlements", "series", "events")

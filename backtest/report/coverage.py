@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backtest.data.check_bars import Seen
-from backtest.data.check_spans import Spans
 from backtest.data.checks import Check
+from backtest.data.checks.bars import Seen
+from backtest.data.checks.spans import Spans
 from backtest.errors import ParameterError, StorageError
 from backtest.instruments import Kind
 from backtest.report import style
