@@ -10,7 +10,7 @@ import pytest
 
 from backtest import cli
 from backtest.cli import text
-from backtest.data.importers import mapping
+from backtest.data.importers import VENDORS, mapping
 from backtest.data.schema import Tables
 from backtest.data.store import open_dataset, write_dataset
 
@@ -128,10 +128,14 @@ def test_the_sample_is_built_where_asked(here: Path, monkeypatch: pytest.MonkeyP
 def test_the_readme_of_the_data_is_right(here: Path, tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
     readme = (Path(__file__).resolve().parents[1] / "data" / "README.md").read_text(encoding="utf-8")
     write_dataset("data/sample", tables, name="sample", source="test", simulated=True, licence="")
-    (snippet,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
-    exec(compile(snippet, "README.md", "exec"), {})
+    for snippet in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL):
+        exec(compile(snippet, "README.md", "exec"), {})
     assert "ETHUSDT-240105" in capsys.readouterr().out
-    keys = set(re.findall(r"^\| `([a-z_.]+)` \|", readme, flags=re.MULTILINE))
+    keys = set(re.findall(r"^\| `([a-z_.]+)` \|", readme.partition("| key | meaning |")[2], flags=re.MULTILINE))
+    vendors = readme.partition("| vendor | what is read |")[2].partition("What all have in common")[0]
+    assert {name for row in re.findall(r"^\| (`.*?`) \|", vendors, flags=re.MULTILINE) for name in re.findall(r"`(\w+)`", row)} == set(
+        VENDORS
+    )
     assert keys == {*mapping._KEYS, *(f"time.{key}" for key in mapping._TIME_KEYS)} - {"time"}
     for line in re.findall(r"^ {4}carry (.*?)(?: +#.*)?$", readme, flags=re.MULTILINE):
         parsed, unknown = cli.build_parser().parse_known_args(line.split())

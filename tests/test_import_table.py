@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import backtest as bt
 from backtest.data.importers import Line, common, import_files, table
 from backtest.data.importers.common import Request
 from backtest.data.importers.mapping import read_mapping
@@ -19,7 +20,7 @@ from backtest.errors import CarryError, DataError, ParameterError
 from backtest.instruments import Instrument, Kind, Settle
 
 README = (Path(__file__).resolve().parents[1] / "data" / "README.md").read_text(encoding="utf-8")
-TBILL, COINBASE = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+TBILL, COINBASE, UPGRADES = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
 BARS = "time,o,h,l,c,v\n2024-03-29T06:00,10,12,9,11,5\n2024-03-29T07:00,11,13,10,12,6\n2024-03-29T08:00,12,14,11,13,7\n"
 FUTURE = """
 what = "bars"
@@ -332,3 +333,36 @@ def test_a_settlement_of_an_unknown_instrument_is_refused(tmp_path: Path) -> Non
     with pytest.raises(DataError, match='unknown instrument "A": it has data but no description'):
         import_files("csv", [tmp_path / "s.csv"], tmp_path / "set", Request(mapping=tmp_path / "m.toml"))
     assert not (tmp_path / "set").exists()
+
+
+# --- point in time ---------------------------------------------------------------------------------------
+
+
+def test_network_upgrades_become_events(tmp_path: Path) -> None:
+    result = read(tmp_path, "date,upgrade,kind\n2022-09-15T06:42:59Z,Merge,upgrade\n2023-04-12T22:27:35Z,Shapella,upgrade\n", UPGRADES)
+    assert result.tables.events["name"].tolist() == ["Merge", "Shapella"]
+    assert result.tables.events["ts"].iloc[0] == pd.Timestamp("2022-09-15T06:42:59Z")
+
+
+def test_a_value_that_is_published_late_is_not_visible_early(tmp_path: Path) -> None:
+    """Flows of a day that come out the next morning, and those of a Friday that come out on Monday."""
+    hours = pd.date_range("2024-07-05", periods=97, freq="1h", tz="UTC")
+    rows = "".join(f"{hour:%Y-%m-%dT%H:%MZ},10,10,10,10\n" for hour in hours)
+    flows = "day,flow,out\n2024-07-04,100,2024-07-05T12:00Z\n2024-07-05,-50,2024-07-08T12:00Z\n"
+    (tmp_path / "bars.csv").write_text("t,o,h,l,c\n" + rows)
+    (tmp_path / "flows.csv").write_text(flows)
+    (tmp_path / "bars.toml").write_text(
+        'what = "bars"\n[instrument]\nid = "A"\nvenue = "v"\nkind = "spot"\nbase = "ETH"\nquote = "USD"\n'
+        '[time]\ncolumn = "t"\nstamp = "end"\n[columns]\nopen = "o"\nhigh = "h"\nlow = "l"\nclose = "c"\n'
+    )
+    (tmp_path / "flows.toml").write_text(
+        'what = "series"\nname = "etf_flows"\n[time]\ncolumn = "day"\nknown_at = "out"\n[columns]\nvalue = "flow"\n'
+    )
+    for name in ("bars", "flows"):
+        import_files("csv", [tmp_path / f"{name}.csv"], tmp_path / "set", Request(mapping=tmp_path / f"{name}.toml"))
+    market = bt.load_market(str(tmp_path / "set"))
+    seen = pd.Series(market.series("etf_flows"), index=market.clock)
+    first, second = pd.Timestamp("2024-07-05T12:00Z"), pd.Timestamp("2024-07-08T12:00Z")
+    assert seen[seen.index < first].isna().all()
+    assert (seen[(seen.index >= first) & (seen.index < second)] == 100).all()
+    assert (seen[seen.index >= second] == -50).all()
