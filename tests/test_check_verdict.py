@@ -283,7 +283,7 @@ def test_a_figure_that_can_not_be_written_is_one_sentence(folder: Path, tmp_path
     with pytest.raises(ParameterError, match=r"its ending must be one of"):
         write_coverage(check, tmp_path / "c")
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"the figure can't be written to .*; choose another place with --plot"):
+    with pytest.raises(StorageError, match=r"the figure can't be written to .*; free some space, or choose another place with --plot"):
         write_coverage(check, tmp_path / "file" / "c.png")
 
 

@@ -3,9 +3,7 @@
 write_coverage(check, "coverage.png")
 """
 
-import io
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +12,14 @@ import numpy as np
 from backtest.data.checks import Check
 from backtest.data.checks.bars import Seen
 from backtest.data.checks.spans import Spans
-from backtest.errors import ParameterError, StorageError
 from backtest.instruments import Kind
 from backtest.report import style
+from backtest.report.files import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg", ".pdf")
 TONES = {Kind.SPOT: "blue", Kind.PERPETUAL: "orange", Kind.FUTURE: "green"}
 DAY_NS = 86_400 * 10**9
 SMALLEST = 1 / 1500  # of the axis: what is narrower is drawn that wide
@@ -51,35 +48,8 @@ def coverage_figure(check: Check) -> "Figure":
 
 
 def write_coverage(check: Check, path: str | os.PathLike[str]) -> Path:
-    """Write the figure, whole or not at all, in the format that the file's ending names.
-
-    Errors: ParameterError for an ending that is no format, StorageError if the file can't be written.
-    """
-    target = plotted(path)
-    buffer = io.BytesIO()
-    figure = coverage_figure(check)
-    with style.house_style():
-        figure.savefig(buffer, format=target.suffix.lower()[1:], dpi=150, facecolor=style.colour("page"))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise StorageError(
-            f"the figure can't be written to {target}: {error.strerror or error}; choose another place with --plot"
-        ) from error
-    return target
-
-
-def plotted(path: str | os.PathLike[str]) -> Path:
-    """The file of a figure, if its ending is a format; ParameterError if not."""
-    target = Path(path).expanduser()
-    if target.suffix.lower() not in FORMATS:
-        raise ParameterError(f"--plot {path}: its ending must be one of {', '.join(FORMATS)}; rename it")
-    return target
+    """Write the figure, whole or not at all; errors as in `write_figure`."""
+    return write_figure(path, coverage_figure(check))
 
 
 def _axis(rows: list[Seen]) -> tuple[float, float]:

@@ -1,17 +1,46 @@
 """Writing a file whole or not at all: a reader finds the old file or the new one, never a half.
 
 write_atomically("reports/run.html", text, what="report", option="--report")
+write_figure("coverage.png", figure)
 """
 
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from backtest.errors import StorageError
+from backtest.errors import ParameterError, StorageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES = (".png", ".svg", ".pdf")
 
 
-def write_atomically(path: str | os.PathLike[str], text: str, *, what: str, option: str) -> Path:
-    """Write UTF-8 text beside the target, then rename it into place; missing folders are made.
+def figure_file(path: str | os.PathLike[str]) -> Path:
+    """The file of a figure, if its ending is a format; ParameterError if not."""
+    target = Path(path).expanduser()
+    if target.suffix.lower() not in FIGURES:
+        raise ParameterError(f"--plot {path}: its ending must be one of {', '.join(FIGURES)}; rename it")
+    return target
+
+
+def write_figure(path: str | os.PathLike[str], figure: "Figure") -> Path:
+    """Write a figure in the house style, in the format that the file's ending names.
+
+    Errors: ParameterError for an ending that is no format, StorageError if the file can't be written.
+    """
+    from backtest.report import style
+
+    target, drawn = figure_file(path), io.BytesIO()
+    with style.house_style():
+        figure.savefig(drawn, format=target.suffix.lower()[1:], dpi=150, facecolor=style.colour("page"))
+    return write_atomically(target, drawn.getvalue(), what="the figure", option="--plot")
+
+
+def write_atomically(path: str | os.PathLike[str], content: str | bytes, *, what: str, option: str) -> Path:
+    """Write text in UTF-8, or bytes, beside the target, then rename it into place; missing folders are made.
 
     Errors: StorageError if the target can't be written; a file that was there before is unchanged.
     """
@@ -21,8 +50,8 @@ def write_atomically(path: str | os.PathLike[str], text: str, *, what: str, opti
         if target.is_dir():
             raise IsADirectoryError("it is a folder")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)

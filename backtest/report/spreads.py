@@ -3,23 +3,20 @@
 write_spreads(found, "spreads.png")
 """
 
-import io
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backtest.data.spreads import DEPTHS, Sample, Spreads
-from backtest.errors import ParameterError, StorageError
 from backtest.report import style
+from backtest.report.files import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg", ".pdf")
 TONES = ("blue", "orange", "green", "red", "purple", "sky", "yellow", "grey")
 POINTS = 500
 DRAWN = 0.5  # the share of rows in which a depth must be known for a curve that stands for all of them
@@ -48,29 +45,8 @@ def spreads_figure(found: Spreads) -> "Figure":
 
 
 def write_spreads(found: Spreads, path: str | os.PathLike[str]) -> Path:
-    """Write the figure, whole or not at all, in the format that the file's ending names.
-
-    Errors: ParameterError for an ending that is no format, StorageError if the file can't be written.
-    """
-    target = Path(path).expanduser()
-    if target.suffix.lower() not in FORMATS:
-        raise ParameterError(f"--plot {path}: its ending must be one of {', '.join(FORMATS)}; rename it")
-    buffer = io.BytesIO()
-    with style.house_style():
-        figure = spreads_figure(found)
-        figure.savefig(buffer, format=target.suffix.lower()[1:], dpi=150, facecolor=style.colour("page"))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise StorageError(
-            f"the figure can't be written to {target}: {error.strerror or error}; choose another place with --plot"
-        ) from error
-    return target
+    """Write the figure, whole or not at all; errors as in `write_figure`."""
+    return write_figure(path, spreads_figure(found))
 
 
 def _curve(axes: "Axes", sample: Sample, tone: str, *, scale: float, dashed: bool = False) -> None:

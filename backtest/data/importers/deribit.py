@@ -26,7 +26,7 @@ from backtest.data.importers.record_parts import (
     bar_length,
     bars_part,
     by_instrument,
-    contracts_part,
+    contract_lists,
     funding_parts,
     instrument,
     known,
@@ -73,10 +73,8 @@ def sniff(source: Source) -> str | None:
 def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
     """Contracts, bars, funding and series; raises `DataError` with the place of what is wrong."""
     tables = [records for source in sources for records in read(source, DERIBIT)]
-    lists = [(records, _contracts(records)) for records in tables if records.shape is CONTRACTS]
-    facts = {one.id: one for _, found in lists for one in found if one}
-    for records, found in lists:
-        yield contracts_part(records, request, "instrument_name", found)
+    lists, facts = contract_lists(tables, CONTRACTS, _contracts, request, "instrument_name")
+    yield from lists
     pieces = []
     for records in tables:
         if records.shape is CHART:

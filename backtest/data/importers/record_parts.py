@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from backtest.data.importers.common import Part, Request
-from backtest.data.importers.records import Records
+from backtest.data.importers.records import Records, Shape
 from backtest.data.validate import bar_step, show_time
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle
@@ -122,6 +122,15 @@ def named(records: Records, request: Request, pattern: str, instrument_of: Calla
         why = f'"{request.symbol}" is not a symbol of this venue' if request.symbol else "the answer doesn't say whose it is"
         raise DataError(f"{records.source.name}: {why}; give it in the venue's spelling, such as --symbol {example}")
     return one
+
+
+def contract_lists(
+    tables: Sequence[Records], shape: Shape, describe: Callable[[Records], list[Instrument | None]], request: Request, column: str
+) -> tuple[list[Part], Facts]:
+    """The parts of the lists of contracts among some tables, and what they say of each instrument; `column` holds the symbol."""
+    lists = [(records, describe(records)) for records in tables if records.shape is shape]
+    facts = {one.id: one for _, found in lists for one in found if one}
+    return [contracts_part(records, request, column, found) for records, found in lists], facts
 
 
 def contracts_part(records: Records, request: Request, column: str, found: Sequence[Instrument | None]) -> Part:
