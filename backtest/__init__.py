@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from backtest._version import __version__
 from backtest.curve import annualized_premium, days_to_expiry, pairs, premium
 from backtest.errors import CarryError, DataError, ParameterError, StorageError
-from backtest.market import Market, load_market
+from backtest.load import load_market
+from backtest.market import Market
 from backtest.rule import Execution, Leg, Margin, Rule, Sides, param
 from backtest.signals import annualized_funding, financing_rate, net_carry, stay_carry
 from backtest.strategy import Strategy, main

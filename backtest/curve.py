@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from backtest.errors import ParameterError
 from backtest.instruments import Kind
+from backtest.joins import refuse_other_hours
 from backtest.market import DAY, Floats, Market, frozen
 from backtest.rule import Leg
 
@@ -37,8 +38,12 @@ def closes(market: Market, leg: Leg) -> Floats:
 
 
 def premium(market: Market, leg: Leg, spot: Leg | None = None) -> Floats:
-    """(F − S)/S of each contract against the spot (default: the market's); NaN where either close is not fresh. [contract, bar]"""
+    """(F − S)/S of each contract against the spot (default: the market's); NaN where either close is not fresh. [contract, bar]
+
+    Raises DataError where the two legs close at different hours (`backtest.joins`).
+    """
     against = spot_leg(market, spot)
+    refuse_other_hours(market, leg, against)
     return market.memo(("premium", leg.contracts, against.contracts), lambda: frozen(closes(market, leg) / closes(market, against) - 1.0))
 
 

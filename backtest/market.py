@@ -7,50 +7,29 @@ meet in a premium. What can't be trusted is refused with its place and the remed
     market.spot, market.perpetual, market.future_chain(min_days=14)
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from backtest.data.schema import PRICES, Tables
-from backtest.data.store import Dataset, open_dataset
-from backtest.data.validate import (
-    bar_errors,
-    bar_step,
-    delivery_errors,
-    funding_errors,
-    in_dataset,
-    missing_funding,
-    refuse,
-    series_errors,
-    settlement_errors,
-    stale_bars,
-)
+from backtest.currency import UNCONVERTED, Conversion
+from backtest.data.schema import PRICES
+from backtest.data.store import Dataset
+from backtest.data.validate import bar_errors, funding_errors, in_dataset, missing_funding, refuse, series_errors, settlement_errors
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument, Kind
-from backtest.rule import Duration, Leg, duration, number
+from backtest.rule import Leg, number
 from backtest.venues import rules_of
 
 Floats = npt.NDArray[np.float64]
 Built = TypeVar("Built")
 DAY = 86_400 * 10**9
 YEAR = 365 * DAY
-RESAMPLED = {
-    "open": "first",
-    "high": "max",
-    "low": "min",
-    "close": "last",
-    "volume": "sum",
-    "taker_buy_volume": "sum",
-    "mark_high": "max",
-    "mark_low": "min",
-}
-# the columns that nearly every run looks at; the others are read when they are asked for
-AT_ONCE = (*PRICES, "bid", "ask", "mark", "mark_high", "mark_low", "index")
 FEWEST_WINDOW_BARS = 10
 USUAL_INTERVAL_HOURS = 8.0
 AGE = "age of the close, ns"  # a column that resampled bars get
@@ -64,6 +43,16 @@ class DatasetInfo:
     hash: str
     simulated: bool
     path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What of its dataset a market shows: bars with start < stamp ≤ end; whole: with all their columns; in which currency."""
+
+    start: pd.Timestamp | None = None
+    end: pd.Timestamp | None = None
+    whole: bool = True
+    conversion: Conversion = UNCONVERTED
 
 
 @dataclass(frozen=True)
@@ -85,7 +74,7 @@ def frozen(values: Any) -> Floats:
 
 def nanoseconds(index: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
     """int64 nanoseconds UTC of a time index."""
-    return np.ascontiguousarray(index.as_unit("ns").asi8)
+    return np.ascontiguousarray(index.asi8 if index.unit == "ns" else index.as_unit("ns").asi8)
 
 
 def union(times: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
@@ -129,8 +118,7 @@ class Market:
         step: int,
         staleness: int,
         info: DatasetInfo,
-        span: tuple[pd.Timestamp | None, pd.Timestamp | None] = (None, None),
-        whole: bool = True,
+        view: View = View(),
     ) -> None:
         times = union([nanoseconds(pd.DatetimeIndex(frame.index)) for frame in frames.values()])
         self.stamps: npt.NDArray[np.int64] = times
@@ -141,7 +129,7 @@ class Market:
         self.instruments = instruments
         self.info = info
         self.notes: list[str] = []
-        self._dataset, self._span, self._whole = dataset, span, whole
+        self._dataset, self._view = dataset, view
         self._frames = frames
         self._memo: dict[Hashable, Any] = {}
 
@@ -164,7 +152,7 @@ class Market:
         found = [item.id for item in self.instruments.values() if item.kind is kind and base in (None, item.base)]
         if len(found) != 1:
             many = (
-                f'several: {", ".join(found)}; choose one with market.leg("{found[0]}")'
+                f'several: {", ".join(found)}; choose one with market.leg("{found[0]}"), or load only what the rule needs with instruments=…'
                 if found
                 else f"none; the market has {', '.join(self.instruments)}"
             )
@@ -186,25 +174,52 @@ class Market:
         if instrument not in self.instruments:
             if instrument in self._dataset.instruments:
                 period = f"between {utc(self.start)} and {utc(self.stamps[-1])}"
-                raise DataError(f"{instrument} has no bars {period} in {self.info.name}; choose another period")
+                raise DataError(
+                    f"{instrument} has no bars {period} in {self.info.name}, or instruments=… left it out; choose another period or name it"
+                )
             hint = did_you_mean(instrument, list(self.instruments))
             raise DataError(f'unknown instrument "{instrument}" in dataset {self.info.name}; {hint}')
         return Leg(kind=self.instruments[instrument].kind, contracts=(instrument,))
 
-    def future_chain(self, min_days: float = 0.0, *, base: str | None = None) -> Leg:
-        """All dated futures (of one base asset) by expiry; at entry the nearest with at least `min_days` to expiry is taken."""
+    def future_chain(self, min_days: float = 0.0, *, base: str | None = None, venue: str | None = None, quote: str | None = None) -> Leg:
+        """All dated futures (of one base asset, venue and quote currency) by expiry; at entry the nearest with at least `min_days` to expiry is taken.
+
+        They are one product: DataError where assets, venues, quotes, linear and inverse contracts, or two contracts of one expiry would mix.
+        """
         number("min_days", min_days, least=0.0)
-        found = [item for item in self.instruments.values() if item.kind is Kind.FUTURE and base in (None, item.base)]
+        wanted = {name: value for name, value in (("base", base), ("venue", venue), ("quote", quote)) if value is not None}
+        futures = [item for item in self.instruments.values() if item.kind is Kind.FUTURE]
+        found = [item for item in futures if all(getattr(item, name) == value for name, value in wanted.items())]
         if not found:
-            raise DataError(
-                f"the rule needs dated futures and the dataset {self.info.name} has none; the market has {', '.join(self.instruments)}"
+            of = "".join(f" of {name} {value}" for name, value in wanted.items())
+            has = (
+                f"its dated futures are {', '.join(item.id for item in futures)}"
+                if futures
+                else f"the market has {', '.join(self.instruments)}"
             )
-        if len({item.base for item in found}) > 1:
-            raise DataError(
-                f"dated futures of several assets in {self.info.name}: {', '.join(sorted({item.base for item in found}))}; choose base=…"
-            )
+            raise DataError(f"the rule needs dated futures{of} and the dataset {self.info.name} has none; {has}")
+        self._refuse_mixed(found)
         found.sort(key=lambda item: (item.expires_at or pd.Timestamp.max.tz_localize("UTC"), item.id))
+        for item, after in pairwise(found):
+            if item.expires_at is not None and item.expires_at == after.expires_at:
+                raise DataError(
+                    f"{item.id} and {after.id} expire together, and a chain has one contract of each expiry; load one of them with instruments=…"
+                )
         return Leg(kind=Kind.FUTURE, contracts=tuple(item.id for item in found), min_days=float(min_days), chain=True)
+
+    def _refuse_mixed(self, futures: Sequence[Instrument]) -> None:
+        """Raise DataError for futures that are not one product."""
+        for name, words, remedy in (
+            ("base", "assets", "choose base=…"),
+            ("venue", "venues", "choose venue=…"),
+            ("quote", "quote currencies", "choose quote=…"),
+            ("settle", "ways to settle", 'load one of them with instruments=…, such as "{}"'),
+        ):
+            kinds = {str(getattr(item, name)): item.id for item in futures}
+            if len(kinds) > 1:
+                raise DataError(
+                    f"dated futures of several {words} in {self.info.name}: {', '.join(sorted(kinds))}; {remedy.format(min(kinds.values()))}"
+                )
 
     # ------------------------------------------------------------ columns
 
@@ -226,14 +241,16 @@ class Market:
         """A column of the instrument's bars, read from the dataset when it is first asked for if it was not loaded with the prices."""
         if column in self._frames[instrument]:
             return self._frames[instrument][column].to_numpy(np.float64)
-        values = self._dataset.column(instrument, column, *self._span)
-        frame = self._frames[instrument][list(PRICES)].assign(**{column: values.to_numpy()})
-        refuse(bar_errors(frame, in_dataset(instrument, pd.DatetimeIndex(frame.index))))
-        return values.to_numpy(np.float64)
+        frame = self._frames[instrument]
+        values = self._dataset.column(instrument, column, self._view.start, self._view.end).to_numpy(np.float64)
+        values = self._view.conversion.column(instrument, column, values, nanoseconds(pd.DatetimeIndex(frame.index)))
+        beside = frame[list(PRICES)].assign(**{column: values})
+        refuse(bar_errors(beside, in_dataset(instrument, pd.DatetimeIndex(frame.index))))
+        return values
 
     def has(self, instrument: str, column: str) -> bool:
         """True if the instrument's bars have this column."""
-        return column in self._frames[instrument] or (not self._whole and column in self._columns(instrument))
+        return column in self._frames[instrument] or (not self._view.whole and column in self._columns(instrument))
 
     def _columns(self, instrument: str) -> list[str]:
         return self.memo(("columns", instrument), lambda: self._dataset.columns(instrument))
@@ -307,9 +324,9 @@ class Market:
 
     def _funding(self, instrument: str) -> Funding:
         table = self._funding_table(instrument)
-        return Funding(
-            nanoseconds(pd.DatetimeIndex(table.index)), *(frozen(table[name]) for name in ("rate", "mark_price", "interval_hours"))
-        )
+        times = nanoseconds(pd.DatetimeIndex(table.index))
+        marks = self._view.conversion.column(instrument, "mark", table["mark_price"].to_numpy(np.float64), times)
+        return Funding(times, frozen(table["rate"]), frozen(marks), frozen(table["interval_hours"]))
 
     def _funding_table(self, instrument: str) -> pd.DataFrame:
         table = self._dataset.funding(instrument)
@@ -339,19 +356,21 @@ class Market:
         return self.memo(("settlement", instrument), lambda: self._settlement(instrument))
 
     def _settlement(self, instrument: str) -> tuple[float, str]:
-        contract = self.instruments[instrument]
-        if contract.expires_at is None or contract.expires_at > self.clock[-1]:
+        expiry = self.instruments[instrument].expires_at
+        if expiry is None or expiry > self.clock[-1]:
             return np.nan, "not expired"
+        price, source = self._delivered(instrument, expiry)
+        return self._view.conversion.price(instrument, price, expiry), source
+
+    def _delivered(self, instrument: str, expiry: pd.Timestamp) -> tuple[float, str]:
+        """The settlement price in the contract's own currency."""
         given = self._dataset.settlements()
         refuse(settlement_errors(given, in_dataset("settlements", pd.DatetimeIndex(given["ts"]))) if len(given) else [])
         given = given[given["instrument"] == instrument]
         if len(given):
             return float(given["price"].iloc[-1]), "the dataset's settlements"
-        expiry = contract.expires_at
-        window = rules_of(contract, expiry).settlement_window
-        spot = next(
-            (i.id for i in self.instruments.values() if i.kind is Kind.SPOT and (i.base, i.quote) == (contract.base, contract.quote)), None
-        )
+        window = rules_of(self.instruments[instrument], expiry).settlement_window
+        spot = self._own_spot(instrument)
         for source, column, label in ((instrument, "index", "index"), (spot, "close", "spot")):
             frame = self._dataset.bars(source, expiry - window, expiry) if source is not None else pd.DataFrame()
             values = frame[column].dropna() if column in frame else pd.Series(dtype=float)
@@ -364,116 +383,12 @@ class Market:
             )
         return float(closes.iloc[-1]), "the contract's last close before expiry"
 
-
-def close_ages(frame: pd.DataFrame, coarse: pd.DataFrame) -> Floats:
-    """How much older than its coarse bar's end each last close is, in ns; less than one of its own bars is none. [coarse bar]"""
-    fine, ends = nanoseconds(pd.DatetimeIndex(frame.index)), nanoseconds(pd.DatetimeIndex(coarse.index))
-    ages = ends - fine[np.searchsorted(fine, ends, side="right") - 1]
-    step = bar_step(pd.DatetimeIndex(frame.index))
-    return np.where(step is not None and ages < (step or pd.Timedelta(0)).value, 0, ages).astype(np.float64)
-
-
-def resample(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument], length: int) -> dict[str, pd.DataFrame]:
-    """Bars of `length` ns, stamped with their end, for all instruments on one raster; empty bars are left out, and so are those that end after the data
-    or after the contract's expiry.
-    """
-    limit = max(frame.index[-1] for frame in frames.values())
-    out = {}
-    for name, frame in frames.items():
-        how = {column: RESAMPLED.get(column, "last") for column in frame.columns}
-        coarse = frame.resample(pd.Timedelta(length), label="right", closed="right", origin="epoch").agg(how).dropna(subset=["close"])
-        coarse[AGE] = close_ages(frame, coarse)
-        coarse = coarse[coarse.index <= min(limit, instruments[name].expires_at or limit)]
-        if len(coarse):
-            out[name] = coarse
-    return out
-
-
-def coverage(dataset: Dataset) -> str:
-    """What a dataset covers, as the remedy of a message."""
-    spans = [span for name in dataset.instruments if (span := dataset.span(name))]
-    if not spans:
-        return "the dataset is empty; import bars"
-    return f"choose a period within {utc(min(first for first, _ in spans).value)} to {utc(max(last for _, last in spans).value)}"
-
-
-def usual_step(frames: dict[str, pd.DataFrame]) -> int:
-    """The shortest of the instruments' usual distances between bars, in ns."""
-    steps = [step.value for frame in frames.values() if (step := bar_step(pd.DatetimeIndex(frame.index))) is not None]
-    if not steps:
-        raise DataError("a market needs at least two bars of an instrument; load a longer period")
-    return min(steps)
-
-
-def note_stale(market: Market) -> None:
-    """Note closes that look older than their bar's end."""
-    found = stale_bars(Tables(instruments=list(market.instruments.values()), bars=market._frames))
-    times = [(stamp, leg) for legs in found.values() for leg, stamps in legs.items() for stamp in stamps]
-    if times:
-        first, leg = min(times)
-        market.notes.append(
-            f"{len(times)} closes look older than their bar's end, first {leg} {utc(first.value)}; carry data check lists them."
-        )
-
-
-def note_gaps(market: Market, max_gap: int) -> None:
-    """Refuse gaps longer than the tolerance inside an instrument's life; note the shorter ones."""
-    for name, frame in market._frames.items():
-        times = nanoseconds(pd.DatetimeIndex(frame.index))
-        expiry = market.instruments[name].expires_at
-        if expiry is not None and expiry <= market.clock[-1]:
-            times = np.append(times, expiry.as_unit("ns").value)
-        gaps = np.diff(times)
-        if len(gaps) == 0:
-            continue
-        k = int(np.argmax(gaps))
-        if gaps[k] > max_gap:
-            raise DataError(
-                f"{name}: no bars from {utc(times[k])} to {utc(times[k + 1])} ({pd.Timedelta(int(gaps[k]))}), longer than max_gap={pd.Timedelta(max_gap)}; "
-                f'import the missing bars, choose a period outside, or allow it with max_gap="{pd.Timedelta(int(gaps[k])).ceil("h") // pd.Timedelta(hours=1)}h"'
-            )
-        holes = int((gaps > market.step).sum())
-        if holes:
-            market.notes.append(f"{name}: {holes} gaps in the bars, the longest {pd.Timedelta(int(gaps[k]))} after {utc(times[k])}.")
-
-
-def load_market(
-    path: str,
-    start: str | pd.Timestamp | None = None,
-    end: str | pd.Timestamp | None = None,
-    freq: str | None = None,
-    *,
-    staleness: Duration = "0s",
-    max_gap: Duration | None = None,
-) -> Market:
-    """A dataset's bars with start < stamp ≤ end as an aligned, validated, read-only `Market`.
-
-    freq: resample to coarser bars ("1D"). staleness: how old a close may be and still meet others. max_gap: longest hole inside an instrument's life that is
-    only noted (default: the longer of four days for daily bars and one day for finer ones). Raises DataError, ParameterError.
-    """
-    dataset = open_dataset(path)
-    first, last = instant("start", start), instant("end", end)
-    if first is not None and last is not None and first >= last:
-        raise ParameterError(f"start must be before end: start={first}, end={last}")
-    tolerance = duration("staleness", staleness, zero=True) or 0
-    frames: dict[str, pd.DataFrame] = {}
-    for name, instrument in dataset.instruments.items():
-        frame = dataset.bars(name, first, last, columns=None if freq is not None else AT_ONCE)
-        if len(frame) == 0:
-            continue
-        times = pd.DatetimeIndex(frame.index)
-        refuse([*bar_errors(frame, in_dataset(name, times)), *delivery_errors(instrument, times, in_dataset(name, times))])
-        frames[name] = frame
-    if freq is not None and frames:
-        frames = resample(frames, dataset.instruments, duration("freq", freq) or 0)
-    if not frames:
-        asked = f"between {utc(first.value) if first else 'the beginning'} and {utc(last.value) if last else 'the end'}"
-        raise DataError(f"{path}: no bars {asked}; {coverage(dataset)}")
-    step = usual_step(frames)
-    info = DatasetInfo(dataset.name, dataset.hash, dataset.simulated, str(path))
-    market = Market(
-        frames, {name: dataset.instruments[name] for name in frames}, dataset, step, tolerance, info, (first, last), freq is not None
-    )
-    note_stale(market)
-    note_gaps(market, duration("max_gap", max_gap) or max(DAY, 4 * step))
-    return market
+    def _own_spot(self, instrument: str) -> str | None:
+        """The spot of a contract's pair, of its own venue if there is one there; None without any."""
+        contract, quote = self.instruments[instrument], self._view.conversion.quote_of
+        found = [
+            item
+            for item in self.instruments.values()
+            if item.kind is Kind.SPOT and (item.base, quote(item)) == (contract.base, quote(contract))
+        ]
+        return min(found, key=lambda item: (item.venue != contract.venue, item.id)).id if found else None

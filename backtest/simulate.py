@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from backtest import kernels as k
+from backtest.currency import mixed_quotes
 from backtest.curve import pairs
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Kind, Settle
+from backtest.joins import fresh, refuse_other_hours, unequal_bars
 from backtest.market import DAY, Floats, Market, frozen, utc
 from backtest.result import Log, Prepared, Result
 from backtest.rule import LONGEST, Execution, Leg, Margin, MissingFunding, Rule, Sides, duration, number
@@ -92,7 +94,7 @@ def check_thresholds(market: Market, rule: Rule) -> None:
 
 
 def check_legs(market: Market, rule: Rule) -> None:
-    """Legs must be in the market, linear, in one base asset, and have bars together; staking must have been possible."""
+    """Legs must be in the market, linear, in one base asset, have bars together and close at the same hours; staking must have been possible."""
     names = [name for leg in rule.legs if leg is not None for name in leg.contracts]
     for name in names:
         market.leg(name)
@@ -102,11 +104,8 @@ def check_legs(market: Market, rule: Rule) -> None:
     if len(bases) > 1:
         raise DataError(f"the legs must be of one asset: {' and '.join(sorted(bases))}; equal base quantities hedge nothing else")
     if rule.long is not None and rule.short is not None:
-        held = [np.zeros(len(market), bool) for _ in range(2)]
-        for traded, leg in zip(held, (rule.long, rule.short), strict=True):
-            for name in leg.contracts:
-                traded |= ~np.isnan(market.close(name))
-        if not (held[0] & held[1]).any():
+        refuse_other_hours(market, rule.long, rule.short)
+        if not (fresh(market, rule.long) & fresh(market, rule.short)).any():
             raise DataError(
                 f"{rule.long} and {rule.short} have no bar in common{spans(market, rule)}; import a period that both cover, or allow older closes with staleness=…"
             )
@@ -163,11 +162,10 @@ def cumulated(values: Floats) -> Floats:
 
 def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
     """What a reader must know of the legs: where prices, settlements and filled funding come from."""
-    notes = list(market.notes)
     instruments = [market.instruments[name] for leg in rule.legs if leg is not None for name in leg.contracts]
-    quotes = sorted({item.quote for item in instruments})
-    if len(quotes) > 1:
-        notes.append(f"The legs are quoted in {' and '.join(quotes)}: no conversion is made, the premium contains the basis between them.")
+    notes = mixed_quotes(instruments) + market.notes
+    if rule.long is not None and rule.short is not None:
+        notes += unequal_bars(market, rule.long, rule.short)
     settled: dict[str, int] = {}
     for item in instruments:
         price, source = market.settlement(item.id) if item.kind is Kind.FUTURE else (np.nan, "")

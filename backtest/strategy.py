@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from backtest.errors import DataError, ParameterError, did_you_mean, user_errors
-from backtest.market import Market, load_market
+from backtest.load import load_market
+from backtest.market import Market
 from backtest.rule import Execution, Rule
 
 SAMPLE = "data/sample"
@@ -143,10 +144,27 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
     general = parser.add_argument_group("run")
     general.add_argument("--data", default=None, metavar="DIR", help=f"dataset (default: {SAMPLE}, simulated, made if it is not there)")
     general.add_argument(
+        "--instruments",
+        nargs="+",
+        metavar="PATTERN",
+        help="load only these, by id or pattern, as ETHUSDT-SPOT '*.cme' (default: all of the dataset)",
+    )
+    general.add_argument(
+        "--currency",
+        metavar="C",
+        help="turn all prices into this currency, as USD, by the dataset's series such as USDTUSD (default: none)",
+    )
+    general.add_argument(
         "--start", metavar="D", help="run from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: the data's beginning)"
     )
     general.add_argument("--end", metavar="D", help="run up to this time, included (default: the data's end)")
     general.add_argument("--freq", metavar="F", help="resample to coarser bars, as 1D or 4h")
+    general.add_argument(
+        "--clock",
+        nargs="+",
+        metavar="PATTERN",
+        help="end all bars where those of these instruments end, as '*.cme' (default: each its own)",
+    )
     general.add_argument("--staleness", default="0s", metavar="T", help="how old a close may be and still meet another (default: 0s)")
     general.add_argument(
         "--max-gap",
@@ -157,7 +175,20 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
     general.add_argument("--capital", default="100000", metavar="X", help="cash at the start, in the quote currency (default: 100000)")
     general.add_argument("--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html)")
     general.add_argument("--json", metavar="FILE", help="write the run as JSON too")
-    taken: set[str] = {"data", "start", "end", "freq", "staleness", "max_gap", "capital", "report", "json"}
+    taken: set[str] = {
+        "data",
+        "instruments",
+        "currency",
+        "start",
+        "end",
+        "freq",
+        "clock",
+        "staleness",
+        "max_gap",
+        "capital",
+        "report",
+        "json",
+    }
     add_fields(parser, "strategy", strategy, taken)
     add_fields(parser, "position and limits", Rule, taken)
     add_fields(parser, "execution and costs (fractions: 10 bps are 0.001)", Execution, taken)
@@ -176,7 +207,17 @@ def sample_market(found: argparse.Namespace) -> Market:
 
         print(f"No dataset given: making the simulated sample in {path} …", file=sys.stderr)
         build_sample(path)
-    return load_market(path, found.start, found.end, found.freq, staleness=found.staleness, max_gap=found.max_gap)
+    return load_market(
+        path,
+        found.start,
+        found.end,
+        found.freq,
+        clock=found.clock,
+        instruments=found.instruments,
+        currency=found.currency,
+        staleness=found.staleness,
+        max_gap=found.max_gap,
+    )
 
 
 def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> None:

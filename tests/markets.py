@@ -14,7 +14,8 @@ import pandas as pd
 from backtest.data.schema import Tables
 from backtest.data.store import write_dataset
 from backtest.instruments import Instrument, Kind
-from backtest.market import Market, load_market
+from backtest.load import load_market
+from backtest.market import Market
 
 SPOT, PERP, NEAR, FAR = "ETHUSDT-SPOT", "ETHUSDT-PERP", "ETHUSDT-240306", "ETHUSDT-240329"
 START = pd.Timestamp("2024-03-01T00:00Z").as_unit("ns")

@@ -32,22 +32,9 @@ from markets import (
 from backtest.data.schema import Tables
 from backtest.data.store import open_dataset
 from backtest.errors import DataError, ParameterError
-from backtest.instruments import Kind
-from backtest.market import (
-    AGE,
-    DAY,
-    YEAR,
-    DatasetInfo,
-    Market,
-    frozen,
-    instant,
-    load_market,
-    nanoseconds,
-    note_gaps,
-    resample,
-    usual_step,
-    utc,
-)
+from backtest.instruments import Instrument, Kind, Settle
+from backtest.load import load_market, note_gaps, resample, usual_step
+from backtest.market import AGE, DAY, YEAR, DatasetInfo, Market, frozen, instant, nanoseconds, utc
 
 
 def at(market: Market, time: str | pd.Timestamp) -> int:
@@ -138,7 +125,8 @@ def test_several_spots_are_named_and_one_can_be_chosen(tmp_path: Path) -> None:
     tables.bars["ETHUSDC-SPOT"] = tables.bars[SPOT]
     market = load(tmp_path, tables)
     told = (
-        'the rule needs one spot and the dataset test has several: ETHUSDC-SPOT, ETHUSDT-SPOT; choose one with market.leg("ETHUSDC-SPOT")'
+        "the rule needs one spot and the dataset test has several: ETHUSDC-SPOT, ETHUSDT-SPOT; "
+        'choose one with market.leg("ETHUSDC-SPOT"), or load only what the rule needs with instruments=…'
     )
     with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
         _ = market.spot
@@ -161,7 +149,10 @@ def test_an_unknown_instrument_has_a_nearest_name(tmp_path: Path) -> None:
 
 def test_an_instrument_without_bars_in_the_period_is_not_unknown(tmp_path: Path) -> None:
     market = load(tmp_path, ether(), NEAR_EXPIRY)
-    told = f"{NEAR} has no bars between 2024-03-06T08:00Z and 2024-03-09T08:00Z in test; choose another period"
+    told = (
+        f"{NEAR} has no bars between 2024-03-06T08:00Z and 2024-03-09T08:00Z in test, or instruments=… left it out; "
+        "choose another period or name it"
+    )
     with pytest.raises(DataError, match=f"^{told}$"):
         market.leg(NEAR)
 
@@ -178,6 +169,105 @@ def test_a_chain_is_of_one_asset_and_min_days_is_no_debt(tmp_path: Path) -> None
         market.future_chain(-1)
     with pytest.raises(ParameterError, match=r"^min_days must be a finite number: min_days=nan$"):
         market.future_chain(float("nan"))
+
+
+def chains(folder: Path, *others: Instrument) -> Market:
+    """The small market with more contracts, each with the far one's bars."""
+    tables = ether()
+    for other in others:
+        tables.instruments.append(other)
+        tables.bars[other.id] = tables.bars[FAR]
+    return load(folder, tables)
+
+
+LATER = FAR_EXPIRY + pd.Timedelta(days=91)
+
+
+def test_a_chain_is_of_one_venue_which_can_be_chosen(tmp_path: Path) -> None:
+    market = chains(tmp_path, instrument("ETHUSDT-240329.okx", Kind.FUTURE, FAR_EXPIRY, venue="okx"))
+    with pytest.raises(DataError, match=r"^dated futures of several venues in test: binance, okx; choose venue=…$"):
+        market.future_chain()
+    assert market.future_chain(venue="okx").contracts == ("ETHUSDT-240329.okx",)
+    assert market.future_chain(7, base="ETH", venue="binance").contracts == (NEAR, FAR)
+    told = (
+        "the rule needs dated futures of venue kraken and the dataset test has none; "
+        f"its dated futures are {NEAR}, {FAR}, ETHUSDT-240329.okx"
+    )
+    with pytest.raises(DataError, match=f"^{told}$"):
+        market.future_chain(venue="kraken")
+
+
+def test_a_chain_is_of_one_quote_currency(tmp_path: Path) -> None:
+    market = chains(tmp_path, instrument("ETHUSDC-240628", Kind.FUTURE, LATER, quote="USDC"))
+    with pytest.raises(DataError, match=r"^dated futures of several quote currencies in test: USDC, USDT; choose quote=…$"):
+        market.future_chain()
+    assert market.future_chain(quote="USDC").contracts == ("ETHUSDC-240628",)
+
+
+def test_a_chain_settles_in_one_way(tmp_path: Path) -> None:
+    market = chains(tmp_path, instrument("ETHUSDT-240628", Kind.FUTURE, LATER, settle=Settle.INVERSE))
+    told = (
+        r"^dated futures of several ways to settle in test: inverse, linear; "
+        r'load one of them with instruments=…, such as "ETHUSDT-240329"$'
+    )
+    with pytest.raises(DataError, match=told):
+        market.future_chain()
+
+
+def test_a_chain_has_one_contract_of_each_expiry(tmp_path: Path) -> None:
+    """CME lists ether in two sizes: whose bars a chain would take must not be left to the alphabet."""
+    market = chains(tmp_path, instrument("METUSDT-240329", Kind.FUTURE, FAR_EXPIRY))
+    told = f"^{FAR} and METUSDT-240329 expire together, and a chain has one contract of each expiry; load one of them with instruments=…$"
+    with pytest.raises(DataError, match=told):
+        market.future_chain()
+
+
+# ---------------------------------------------------------------- what is loaded
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (SPOT, [SPOT]),
+        ([PERP, SPOT], [PERP, SPOT]),
+        ("ETHUSDT-24*", [NEAR, FAR]),
+        (["*-SPOT", "*-2403??"], [NEAR, FAR, SPOT]),
+        (None, [NEAR, FAR, PERP, SPOT]),
+    ],
+)
+def test_only_what_is_named_is_loaded(tmp_path: Path, asked: str | list[str] | None, found: list[str]) -> None:
+    assert set(load(tmp_path, ether(), instruments=asked).instruments) == set(found)
+
+
+def test_what_is_not_named_is_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path, ether())
+    for file in Path(path, "bars", f"instrument={PERP}").rglob("*.parquet"):
+        file.write_bytes(b"broken")
+    assert set(load_market(path, instruments=[SPOT, "ETHUSDT-24*"]).instruments) == {NEAR, FAR, SPOT}
+    with pytest.raises(DataError):
+        load_market(path)
+
+
+def test_a_pattern_that_names_nothing_has_a_nearest_name(tmp_path: Path) -> None:
+    tables = ether()
+    path = write(tmp_path, tables)
+    with pytest.raises(DataError, match=r'^unknown instrument "ETHUSDT-SPTO" in dataset test; did you mean "ETHUSDT-SPOT"\?$'):
+        load_market(path, instruments=[SPOT, "ETHUSDT-SPTO"])
+    with pytest.raises(DataError, match=rf'^unknown instrument "\*\.cme" in dataset test; known: {NEAR}, {FAR}, {PERP}, {SPOT}$'):
+        load_market(path, instruments="*.cme")
+    tables.instruments += [instrument(f"X{number:02}-SPOT", Kind.SPOT) for number in range(20)]
+    many = rf'^unknown instrument "\*\.cme" in dataset test; known: {NEAR}, .*X07-SPOT and 12 more$'
+    with pytest.raises(DataError, match=many):
+        load(tmp_path, tables, instruments="*.cme")
+    with pytest.raises(
+        ParameterError, match=r'^instruments must name instruments, as "ETHUSDT-SPOT" or "\*\.cme": instruments=\[\]; leave it'
+    ):
+        load_market(path, instruments=[])
+
+
+def test_capitals_matter_in_a_pattern(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'^unknown instrument "ethusdt-\*"'):
+        load(tmp_path, ether(), instruments="ethusdt-*")
 
 
 def test_min_days_are_finite(tmp_path: Path) -> None:
@@ -487,6 +577,16 @@ def test_settlement_takes_a_spot_of_the_same_pair_only(tmp_path: Path) -> None:
     assert load(tmp_path, tables, max_gap="30D").settlement(NEAR) == (129.0, "the contract's last close before expiry")
 
 
+def test_settlement_takes_the_spot_of_its_own_venue_first(tmp_path: Path) -> None:
+    tables = only(ether(), SPOT, NEAR, FAR)
+    tables.settlements = tables.settlements.iloc[:0]
+    other = "AN-EARLIER-NAME.bybit"
+    tables.instruments.append(instrument(other, Kind.SPOT, venue="bybit"))
+    tables.bars |= {NEAR: minutes(30, level=100.0), SPOT: minutes(30), other: minutes(30, level=5000.0)}
+    assert load(tmp_path, tables, max_gap="30D").settlement(NEAR)[0] == pytest.approx(3023.5)
+    assert load(tmp_path, only(tables, NEAR, FAR, other), max_gap="30D").settlement(NEAR)[0] == pytest.approx(5023.5)
+
+
 def test_the_window_is_that_of_the_day(tmp_path: Path) -> None:
     """From 2024-11-11 the venue averages over 30 minutes: of bars every 2 minutes the last 15."""
     expiry = pd.Timestamp("2024-12-27T08:00Z")
@@ -572,6 +672,45 @@ def test_daily_bars_may_lack_four_days_without_a_word_of_hours(tmp_path: Path) -
     tables.bars[SPOT] = bars(np.full(20, 10.0), index).drop(index[5:9])
     with pytest.raises(DataError, match="5 days 00:00:00"):
         load(tmp_path, tables)
+
+
+def test_each_instrument_has_gaps_by_its_own_bars(tmp_path: Path) -> None:
+    """Daily bars beside hourly ones are no row of gaps, and may lack three in a row as they may alone."""
+    tables = only(ether(), SPOT, PERP)
+    index = times("2024-02-20T00:00Z", 18, "D")
+    tables.bars[PERP] = bars(np.full(18, 10.0), index)
+    assert load(tmp_path, tables).notes == []
+    tables.bars[PERP] = bars(np.full(18, 10.0), index).drop(index[5:8])
+    assert load(tmp_path, tables).notes == [f"{PERP}: 1 gaps in the bars, the longest 4 days 00:00:00 after 2024-02-24T00:00Z."]
+
+
+def thin(*gone: slice, expiries: tuple[str, ...] = ("2024-03-08T16:00Z", "2024-04-26T15:00Z")) -> Tables:
+    """Two contracts of a venue that closes, with daily bars that lack here and there, and a spot that never does."""
+    tables = only(ether(), SPOT)
+    for number, (text, holes) in enumerate(zip(expiries, gone, strict=True)):
+        name, expiry = f"METUSD-{number}.cme", pd.Timestamp(text).as_unit("ns")
+        tables.instruments.append(instrument(name, Kind.FUTURE, expiry, venue="cme", quote="USD"))
+        index = times("2024-02-01T00:00Z", 36, "D")
+        tables.bars[name] = bars(np.full(36, 2000.0), index).drop(index[holes])
+    return tables
+
+
+def test_contracts_that_nobody_trades_have_no_bars_and_that_is_noted_once(tmp_path: Path) -> None:
+    market = load(tmp_path, thin(slice(30, 30), slice(3, 20)))
+    assert market.notes == [
+        "cme ETH futures: 1 of 2 contracts were not traded for over four days, the longest METUSD-1.cme for 18 days 00:00:00 after 2024-02-03T00:00Z."
+    ]
+    assert load(tmp_path, thin(slice(10, 13), slice(13, 16))).notes == [], "a long weekend"
+
+
+def test_a_hole_in_all_contracts_of_a_venue_is_refused(tmp_path: Path) -> None:
+    told = (
+        "^cme ETH futures: no bars from 2024-02-10T00:00Z to 2024-02-17T00:00Z .7 days 00:00:00., longer than max_gap=4 days 00:00:00; "
+        'import the missing bars, choose a period outside, or allow it with max_gap="168h"$'
+    )
+    with pytest.raises(DataError, match=told):
+        load(tmp_path, thin(slice(10, 16), slice(8, 16)))
+    assert len(load(tmp_path, thin(slice(10, 16), slice(8, 16)), max_gap="168h"))
 
 
 def test_whole_data_have_no_notes(tmp_path: Path) -> None:

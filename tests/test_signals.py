@@ -35,7 +35,8 @@ from backtest import curve, signals
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Kind
-from backtest.market import Market, load_market
+from backtest.load import load_market
+from backtest.market import Market
 from backtest.signals import annualized_funding, financing_rate, net_carry, round_trip_cost, stay_carry
 
 EXPIRY = {NEAR: NEAR_EXPIRY, FAR: FAR_EXPIRY}

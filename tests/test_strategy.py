@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
-from markets import BARS, HOUR, PERP, SPOT, START, bars, ether, instrument, only, times, write
+from markets import BARS, HOUR, PERP, SPOT, START, bars, ether, instrument, only, series, times, write
 
 import backtest as bt
 from backtest import kernels as k
@@ -174,7 +174,9 @@ def help_of(strategy: type[Strategy], capsys: pytest.CaptureFixture[str]) -> str
 @pytest.mark.parametrize("strategy", [CashAndCarry, FundingCarry, AlwaysOn], ids=lambda strategy: strategy.__name__)
 def test_every_field_has_a_flag_and_help_lists_it_with_its_default(strategy: type[Strategy], capsys: pytest.CaptureFixture[str]) -> None:
     told = help_of(strategy, capsys)
-    general = {"data", "start", "end", "freq", "staleness", "max_gap", "capital", "report", "json", "help"}
+    general = {
+        "data", "instruments", "currency", "start", "end", "freq", "clock", "staleness", "max_gap", "capital", "report", "json", "help",
+    }  # fmt: skip
     named = {item.name: item for owner in (Execution, Rule, strategy) for item in fields(owner) if "help" in item.metadata}
     flags = {name.replace("_", "-") for name in (*general, *named)}
     assert set(re.findall(r"^  (?:-h, )?--([a-z-]+)", told, re.MULTILINE)) == flags
@@ -435,7 +437,7 @@ def test_funding_with_a_missing_event_and_the_end_that_works(
     )
     main(FundingCarry, [*arguments, "--end", "2024-03-07T15:00Z", "--json", "run.json"])
     assert json.loads((here / "run.json").read_text())["end"] == "2024-03-07T15:00:00Z"
-    assert mistake(capsys, FundingCarry, *arguments, "--end", "2024-03-07T16:00Z", printed=True).startswith(f"{PERP}: 1 funding events are")
+    assert mistake(capsys, FundingCarry, *arguments, "--end", "2024-03-07T16:00Z", printed=True).startswith(f"{PERP}: 1 funding event is")
     main(FundingCarry, [*arguments, "--funding", "fill"])
     assert "2 missing funding events were filled" in " ".join(capsys.readouterr().out.split())
 
@@ -451,6 +453,41 @@ def test_a_gap_beyond_the_tolerance_and_the_way_around(tmp_path: Path, capsys: p
     )
     main(CashAndCarry, ["--data", path, "--max-gap", "31h"])
     assert f"{SPOT}: 1 gaps in the bars" in " ".join(capsys.readouterr().out.split())
+
+
+def test_only_what_is_named_is_loaded_and_in_one_currency(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plain: None, here: Path
+) -> None:
+    tables = ether()
+    tables.instruments.append(instrument("ETHUSD-SPOT.coinbase", Kind.SPOT, venue="coinbase", quote="USD"))
+    tables.bars["ETHUSD-SPOT.coinbase"] = tables.bars[SPOT] * 1.001
+    tables.series["USDTUSD"] = series(times(START - HOUR, 300), np.full(300, 1.001))
+    path = write(tmp_path, tables)
+    assert mistake(capsys, AlwaysOn, "--data", path).startswith(
+        "the rule needs one spot and the dataset test has several: ETHUSD-SPOT.coinbase, "
+    )
+    main(AlwaysOn, ["--data", path, "--instruments", "ETHUSDT-*", "--json", "run.json"])
+    assert json.loads((here / "run.json").read_text())["quote"] == "USDT"
+    named = ["--data", path, "--instruments", "*.coinbase", PERP]
+    main(AlwaysOn, [*named, "--currency", "USD", "--json", "run.json"])
+    told = json.loads((here / "run.json").read_text())
+    assert told["quote"] == "USD"
+    assert any(
+        note.startswith(f"Converted from USDT to USD by the series USDTUSD, as known at each bar: {PERP}.") for note in told["notes"]
+    )
+    wrong = mistake(capsys, AlwaysOn, "--data", path, "--instruments", "ETHUSDT-PREP", printed=True)
+    assert wrong == f'unknown instrument "ETHUSDT-PREP" in dataset test; did you mean "{PERP}"?'
+    wrong = mistake(capsys, AlwaysOn, *named, "--currency", "EUR")
+    assert wrong.startswith('ETHUSD-SPOT.coinbase is quoted in USD and nothing converts it to EUR: dataset test has no series "USDEUR"')
+
+
+def test_bars_end_where_those_of_another_instrument_do(tmp_path: Path, capsys: pytest.CaptureFixture[str], plain: None, here: Path) -> None:
+    tables = only(ether(), SPOT, PERP)
+    tables.bars[PERP] = bars(np.linspace(2000.0, 2010.0, 8), times("2024-03-02T00:00Z", 8, "D"))
+    path = write(tmp_path, tables)
+    main(AlwaysOn, ["--data", path, "--clock", PERP, "--json", "run.json"])
+    assert json.loads((here / "run.json").read_text())["bars"] == 8
+    assert "UNEQUAL BARS" not in capsys.readouterr().out
 
 
 def test_a_truncated_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,8 @@ from backtest.cli.text import WIDTH, day, duration, listed, shortened, text_tabl
 
 if TYPE_CHECKING:
     from backtest.cli.parser import Commands
-    from backtest.data.check_spans import Integers, Spans
     from backtest.data.checks import Check
+    from backtest.data.checks.spans import Integers, Spans
 
 FULL, MOST, SOME, NONE = "█", "▓", "░", "·"
 LONGEST_NAME = 26
@@ -31,9 +31,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from backtest.data.store import open_dataset
 
     if arguments.plot:
-        from backtest.report.coverage import plotted
+        from backtest.report.files import figure_file
 
-        plotted(arguments.plot)
+        figure_file(arguments.plot)
     check = check_dataset(open_dataset(arguments.folder))
     if arguments.plot:
         from backtest.report.coverage import write_coverage

@@ -141,7 +141,7 @@ class Dataset:
         read = read_numbers(self.folder, self._parts(instrument, start, end), required, columns, (start, end))
         if not read:
             return _indexed(empty(("ts", *PRICES)))
-        index = pd.DatetimeIndex(read.pop("ts").view("datetime64[ns]"), name="ts").tz_localize("UTC")
+        index = pd.DatetimeIndex(read.pop("ts").view("datetime64[ns]"), name="ts", copy=False).tz_localize("UTC")
         return _within(pd.DataFrame(read, index=index, copy=False), start, end)
 
     def _table(self, room: str) -> pd.DataFrame:
