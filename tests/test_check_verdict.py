@@ -159,6 +159,16 @@ def test_daily_bars_of_another_hour_are_not_legs_of_one_trade(world: Tables) -> 
     assert ends(world)["funding_carry"] == ["03-01 00 01-01 00"]
 
 
+def test_daily_bars_whose_fridays_end_earlier_meet_hourly_ones_only(world: Tables) -> None:
+    """As CME's days beside a venue that never closes."""
+    fridays = world.bars[SPOT].iloc[23::24]
+    early = fridays.index.where(fridays.index.day_of_week != 5, fridays.index - pd.Timedelta("3h"))
+    world.bars[PERP] = fridays.set_axis(early.rename("ts"))
+    assert ends(world)["funding_carry"]
+    world.bars[SPOT] = fridays
+    assert not ends(world)["funding_carry"]
+
+
 def test_a_spoilt_stretch_is_not_usable(world: Tables) -> None:
     """Funding that was divided is no funding."""
     hours = pd.date_range("2024-03-01T01:00Z", "2025-01-01T00:00Z", freq="h").as_unit("ns").rename("ts")

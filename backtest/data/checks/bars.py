@@ -22,11 +22,14 @@ SHOWN_HOLES = 10
 TRADED_SHARE = 0.5
 
 
+RARE = 0.05  # share of daily bars that may end at another hour: expiries, early closes
+
+
 @dataclass(kw_only=True)
 class Seen:
     """What is kept of an instrument: figures, and the stretches that its bars and its funding cover.
 
-    `daily_at`: for daily bars, the time of the day at which most of them end. `traded`: most bars have a volume. `untraded`: bars with one price and
+    `daily_at`: for daily bars, the times of the day at which they end, but rare ones. `traded`: most bars have a volume. `untraded`: bars with one price and
     no volume. `events` to `unpaid`: funding events, the longest wait for one, and how many are missing.
     """
 
@@ -35,7 +38,7 @@ class Seen:
     last: pd.Timestamp | None = None
     rows: int = 0
     step: pd.Timedelta | None = None
-    daily_at: pd.Timedelta | None = None
+    daily_at: frozenset[int] = frozenset()
     largest_gap: pd.Timedelta | None = None
     missing: int = 0
     covered: Spans = NOTHING
@@ -73,8 +76,8 @@ def look(one: Instrument, bars: pd.DataFrame, funding: pd.DataFrame) -> Seen:
             spans([(first.value - step.value, last.value) for first, last, _ in holes(gone, step)]),
         )
         if step == DAY:
-            clock = pd.Series(times.to_numpy(dtype="datetime64[ns]").astype(np.int64) % DAY.value)
-            seen.daily_at = pd.Timedelta(int(clock.mode().iloc[0]), "ns")
+            shares = pd.Series(times.to_numpy(dtype="datetime64[ns]").astype(np.int64) % DAY.value).value_counts(normalize=True)
+            seen.daily_at = frozenset(shares.index[shares > RARE].tolist())
     seen.traded, seen.untraded = _trading(bars)
     return seen
 

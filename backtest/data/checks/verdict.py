@@ -115,11 +115,11 @@ def _usable(one: Seen, spoilt: dict[tuple[str, bool], list[Spans]]) -> Spans:
 
 
 def _meet(one: Seen, other: Seen) -> bool:
-    """True if the bars of two instruments end at common stamps: not a daily series of 00:00 and one of 21:00."""
+    """True if the bars of two instruments end at common stamps: not a daily series of 00:00 and one whose Fridays end at 21:00."""
     if one.step is None or other.step is None or one.last is None or other.last is None:
         return False
     raster = min(one.step, other.step).value
-    if one.daily_at is not None and other.daily_at is not None:
+    if one.daily_at and other.daily_at:
         return one.daily_at == other.daily_at
     return max(one.step, other.step).value % raster == 0 and (one.last.value - other.last.value) % raster == 0
 
