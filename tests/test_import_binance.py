@@ -1,7 +1,7 @@
 """The Binance importer: the real files in both shapes, the archive's shape, and everything that it refuses."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 from backtest.data.importers import Line, import_files
 from backtest.data.importers.binance_specs import assumed_instrument, delivery_date
 from backtest.data.importers.common import Request
+from backtest.data.merge import merge_instruments
 from backtest.data.schema import Tables
 from backtest.data.store import Dataset, open_dataset
 from backtest.errors import DataError
@@ -402,6 +403,21 @@ def test_contradicting_symbols_are_refused(tmp_path: Path) -> None:
         parse(write(tmp_path, "spot.csv", KLINES), two)
     with pytest.raises(DataError, match='symbol "XYZ": its quote currency is not one of USDT'):
         assumed_instrument("XYZ", Kind.SPOT)
+
+
+@pytest.mark.parametrize(("past", "now", "kept"), [(1, 10, 10), (10, 1, 10), (10, 10, 10), (1, 1, 1), (0.1, 1, 0.1)])
+def test_a_contract_value_that_one_side_knows_is_taken(past: float, now: float, kept: float) -> None:
+    one = assumed_instrument("ETHUSD", Kind.PERPETUAL)
+    (merged,) = merge_instruments([replace(one, multiplier=past)], [replace(one, multiplier=now)])
+    assert merged.multiplier == kept
+
+
+def test_contract_values_that_contradict_are_refused() -> None:
+    one = assumed_instrument("ETHUSD", Kind.PERPETUAL)
+    with pytest.raises(
+        DataError, match=r"ETHUSD-PERP: multiplier is 10\.0 and 100\.0; an instrument has one; import one of the two sources"
+    ):
+        merge_instruments([one], [replace(one, multiplier=100.0)])
 
 
 def test_bars_that_all_end_after_delivery_are_another_contracts(tmp_path: Path) -> None:

@@ -311,7 +311,7 @@ FIRST = ROWS.splitlines(keepends=True)[0]
         ("<!DOCTYPE html><html>Not authorized</html>", r"a\.csv: is a web page, not data; download it again"),
         (HEADER + ROWS[:-30], r"a\.csv line 5: has \d+ cells, not 10; is the file truncated"),
         (HEADER, r"a\.csv: is empty: it has no rows of data"),
-        (HEADER + FIRST + HEADER, r'a\.csv line 3: ts_event is "ts_event", not a time'),
+        (HEADER + FIRST + HEADER, r"a\.csv line 3: repeats the header of the file"),
         (HEADER + ROWS.replace("3750.5", '"3,750.5"'), r'a\.csv line 2: close is "3,750.5", not a number'),
         (HEADER + ROWS.replace(",20,METZ1", ",-20,METZ1"), r"a\.csv line 2: volume is -2; it must not be negative"),
         (HEADER + ROWS.replace("3600.0", "0.0"), r"a\.csv line 2: low is 0; prices must be above 0"),

@@ -145,7 +145,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_feather_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "ETH_USDT-1h.feather"
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"ETH_USDT-1h\.feather: is (a web page, not data|not a file of freqtrade)"):
+    with pytest.raises(DataError, match=r"ETH_USDT-1h\.feather: is (a web page, not data|a venue's error answer|not a file of freqtrade)"):
         imported(file)
 
 

@@ -5,12 +5,13 @@ import gzip
 import json
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from backtest.data.importers import ImportReport, common, import_files
+from backtest.data.importers import ImportReport, common, import_files, kraken, okx
 from backtest.data.importers.common import Request
 from backtest.data.importers.source import sources_in
 from backtest.data.importers.tardis import sniff
@@ -212,14 +213,18 @@ def test_nanoseconds_are_told_by_their_digits(tmp_path: Path) -> None:
         ("bybit", "ETHUSDT", "ETHUSDT-PERP.bybit", "linear", 1),
         ("bybit-spot", "ETHUSDT", "ETHUSDT-SPOT.bybit", "linear", 1),
         ("coinbase", "ETH-USD", "ETHUSD-SPOT.coinbase", "linear", 1),
-        ("cryptofacilities", "PI_XBTUSD", "BTCUSD-PERP.kraken", "inverse", 1),
+        ("cryptofacilities", "PI_XBTUSD", "PI_BTCUSD-PERP.kraken", "inverse", 1),
         ("cryptofacilities", "PF_ETHUSD", "ETHUSD-PERP.kraken", "linear", 1),
         ("deribit", "ETH-PERPETUAL", "ETHUSD-PERP.deribit", "inverse", 1),
         ("deribit", "BTC-29MAR24", "BTCUSD-240329.deribit", "inverse", 10),
         ("deribit", "ETH-5JAN24", "ETHUSD-240105.deribit", "inverse", 1),
         ("dydx", "ETH-USD", "ETHUSD-PERP.dydx", "linear", 1),
         ("hyperliquid", "ETH", "ETHUSD-PERP.hyperliquid", "linear", 1),
-        ("okex-swap", "ETH-USDT-SWAP", "ETHUSDT-PERP.okx", "linear", 1),
+        ("okex-swap", "ETH-USDT-SWAP", "ETHUSDT-PERP.okx", "linear", 0.1),
+        ("okex-swap", "BTC-USDT-SWAP", "BTCUSDT-PERP.okx", "linear", 0.01),
+        ("okex-swap", "SOL-USDT-SWAP", "SOLUSDT-PERP.okx", "linear", 1),
+        ("okex-swap", "BTC-USD-SWAP", "BTCUSD-PERP.okx", "inverse", 100),
+        ("okex-swap", "ETH-USD-SWAP", "ETHUSD-PERP.okx", "inverse", 10),
     ],
 )
 def test_symbols(exchange: str, symbol: str, key: str, settle: str, multiplier: float) -> None:
@@ -227,6 +232,38 @@ def test_symbols(exchange: str, symbol: str, key: str, settle: str, multiplier: 
     assert (one.id, str(one.settle), one.multiplier) == (key, settle, multiplier)
     if one.kind is Kind.FUTURE:
         assert one.expires_at == pd.Timestamp(f"20{key.partition('-')[2][:6]}T08", tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "symbol", "own"),
+    [
+        *(("okex-swap", f"{pair}-SWAP", okx) for pair in ("BTC-USD", "ETH-USD", "SOL-USD", "BTC-USDT", "ETH-USDT", "SOL-USDT", "ETH-USDC")),
+        *(("cryptofacilities", symbol, kraken) for symbol in ("PF_XBTUSD", "PI_XBTUSD", "PI_ETHUSD", "PF_ETHUSD", "PF_XDGUSD")),
+    ],
+)
+def test_a_symbol_stands_for_what_it_does_in_the_venue_s_own_files(exchange: str, symbol: str, own: ModuleType) -> None:
+    assert instrument(exchange, symbol)[0] == own._instrument(symbol)
+
+
+def test_kraken_s_two_contracts_of_a_pair_are_two_instruments(tmp_path: Path) -> None:
+    facts = {"exchange": "cryptofacilities", "type": "perpetual", "baseCurrency": "BTC", "quoteCurrency": "USD", "priceIncrement": 0.5}
+    both = [{**facts, "id": "PI_XBTUSD", "inverse": True, "amountIncrement": 1}, {**facts, "id": "PF_XBTUSD", "amountIncrement": 0.0001}]
+    found = imported(write(tmp_path, "a.json", json.dumps(both))).dataset.instruments
+    assert {key: (one.settle, one.lot) for key, one in found.items()} == {
+        "BTCUSD-PERP.kraken": (Settle.LINEAR, 0.0001), "PI_BTCUSD-PERP.kraken": (Settle.INVERSE, 1.0),
+    }  # fmt: skip
+
+
+def test_the_lot_of_a_linear_contract_is_in_base_units() -> None:
+    facts = {"exchange": "okex-swap", "id": "ETH-USDT-SWAP", "type": "perpetual", "baseCurrency": "ETH", "quoteCurrency": "USDT"}
+    one = described({**facts, "priceIncrement": 0.01, "amountIncrement": 0.1, "contractMultiplier": 0.1})
+    assert (one.multiplier, one.lot) == (0.1, pytest.approx(0.01))
+
+
+def test_amounts_of_okx_inverse_contracts_become_base_units(tmp_path: Path) -> None:
+    text = TRADES + "".join(trade(t, "buy", 2000, 400, "okex-swap,ETH-USD-SWAP") for t in ("00:00:10", "00:00:30", "00:01:30"))
+    bars = imported(write(tmp_path, "okex-swap_trades_2024-03-29_ETH-USD-SWAP.csv", text)).dataset.bars("ETHUSD-PERP.okx")
+    assert bars["volume"].iloc[0] == 2 * 400 * 10 / 2000
 
 
 def test_an_option_is_not_described_as_an_instrument() -> None:
@@ -245,7 +282,7 @@ NEXT = tick("00:01:10", "08:00", 0.0001, 3500, 3501)
     [
         ("Timestamp,Open,High,Low,Close\n2024-01-01,1,2,1,2\n", r"a\.csv: is not a file of tardis"),
         ("<html>403 Forbidden</html>", r"a\.csv: is a web page, not data; download it again"),
-        ('{"code":100,"message":"The API key is invalid"}', r"a\.csv: is not a file of tardis"),
+        ('{"code":100,"message":"The API key is invalid"}', r"a\.csv: is a venue's error answer, not data: \"The API key is invalid\" \(code 100\)"),
         (TICKER + ROW + NEXT[:40], r"a\.csv line 3: has \d+ cells, not 11; is the file truncated"),
         (TICKER + ROW + TICKER, r'a\.csv line 3: exchange "exchange" is not known'),
         (TICKER + ROW.replace("3500", '"3,500"'), r'a\.csv line 2: last_price is "3,500", not a number'),

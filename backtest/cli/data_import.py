@@ -1,13 +1,15 @@
 """`carry data import`: vendors' files into a dataset."""
 
 import argparse
+import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from backtest.cli.parser import add_command
-from backtest.cli.text import day, listed, text_table
+from backtest.cli.text import WIDTH, day, listed, shortened, text_table, wrapped
 from backtest.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ Bars are stamped with their end, funding times are rounded to the second, bars
 after delivery are cut and counted. Rows that contradict the dataset, and
 anything that can't be true, are refused and nothing is written."""
 
+_NARROWEST = 8  # columns of names
 _EXAMPLES = """examples:
-  carry data import binance downloads/ --into data/eth
+  carry data import downloads/ --into data/eth
   carry data import binance spot.csv --symbol ETHUSDT --into data/eth
   carry data import csv DTB3.csv --mapping tbill.toml --into data/eth"""
 
@@ -31,10 +34,14 @@ def add(commands: "Commands") -> None:
     parser = add_command(
         commands, "import", "import files into a dataset, which is made or added to", description=_DESCRIPTION, epilog=_EXAMPLES
     )
+    parser.usage = "%(prog)s [SOURCE] FILES [FILES ...] --into DIR [options]"
     parser.add_argument(
-        "source", metavar="SOURCE", help="whose files: a vendor, auto to tell it from the files, or csv for a table with a --mapping"
+        "files",
+        metavar="[SOURCE] FILES",
+        nargs="+",
+        help="files, URLs, zip archives, or folders of them; before them whose they are: a vendor, auto (the default: the files tell it), "
+        "or csv for a table with a --mapping",
     )
-    parser.add_argument("files", metavar="FILES", nargs="+", help="CSV files, or folders of them")
     parser.add_argument("--into", metavar="DIR", help="folder of the dataset, made or added to (required)")
     parser.add_argument("--symbol", metavar="S", help="the symbol, where no file tells it, such as ETHUSDT")
     parser.add_argument("--mapping", metavar="FILE", help="TOML file that says which column is what (source csv); see data/README.md")
@@ -54,17 +61,45 @@ def _run(arguments: argparse.Namespace) -> int:
     length = pd.to_timedelta(arguments.bar, errors="coerce")
     if pd.isna(length) or length <= pd.Timedelta(0):
         raise ParameterError(f'--bar must be a length of time such as "1min" or "10s": --bar={arguments.bar}')
+    source, files = _source_and_files(arguments.files)
     request = Request(symbol=arguments.symbol, mapping=mapping, bar=length)
-    print(import_text(import_files(arguments.source, arguments.files, arguments.into, request, arguments.name)))
+    print(import_text(import_files(source, files, arguments.into, request, arguments.name)))
     return 0
+
+
+def _source_and_files(words: list[str]) -> tuple[str, list[str]]:
+    """Whose files, and which: without a source the files tell it. A single word that names no file can only be a misspelt source."""
+    from backtest.data.importers import AUTO, SOURCES
+
+    first, files = words[0], words[1:]
+    if first in SOURCES or (files and re.fullmatch(r"\w+", first) and not Path(first).exists()):
+        if not files:
+            raise ParameterError('the following arguments are required: FILES; see "carry data import --help"')
+        return first, files
+    return AUTO, words
 
 
 def import_text(report: "ImportReport") -> str:
     """What became of each file, as it is printed."""
-    rows = [("file", "as", "kept", "cut", "from", "to")]
-    rows += [
-        (line.source.path.name, line.target, f"{line.kept:,}", f"{line.cut:,}", day(line.first), day(line.last)) for line in report.lines
-    ]
+    taken = [wrapped(f"taken for: {', '.join(_kinds(report))}"), ""] if report.taken_for else []
     dataset = report.dataset
     last = f'{dataset.path}: dataset "{dataset.name}", hash {dataset.hash[:12]}{"" if report.changed else ", unchanged"}'
-    return "\n".join([text_table(rows, "<<>>>>"), "", *listed("note", report.notes), last])
+    return "\n".join([*_table(report), *taken, *listed("note", report.notes), last])
+
+
+def _table(report: "ImportReport") -> list[str]:
+    """A line for each file and table, if any has rows."""
+    rows = [["file", "as", "kept", "cut", "from", "to"]]
+    rows += [
+        [line.source.path.name, line.target, f"{line.kept:,}", f"{line.cut:,}", day(line.first), day(line.last)] for line in report.lines
+    ]
+    room = WIDTH - _NARROWEST - 1 - sum(max(len(row[column]) + 1 for row in rows) for column in range(2, 6))
+    for row in rows:
+        row[1] = shortened(row[1], room)
+    return [text_table(rows, "<<>>>>"), ""] if report.lines else []
+
+
+def _kinds(report: "ImportReport") -> list[str]:
+    """What the files were taken for: each kind with the number of its files."""
+    kinds = Counter(report.taken_for.values())
+    return [f"{kind} ({count:,} file{'s' if count > 1 else ''})" for kind, count in kinds.items()]

@@ -33,7 +33,10 @@ def merge(old: Tables, new: Tables) -> Tables:
 
 
 def merge_instruments(old: list[Instrument], new: list[Instrument]) -> list[Instrument]:
-    """Instruments of both, the facts of each id together; raises `DataError` where two facts contradict."""
+    """Instruments of both, the facts of each id together; raises `DataError` where two facts contradict.
+
+    A multiplier of 1 contradicts no other: it is also what an instrument has whose contract value is not known.
+    """
     merged = {one.id: one for one in old}
     for one in new:
         if (before := merged.get(one.id)) is None:
@@ -42,6 +45,8 @@ def merge_instruments(old: list[Instrument], new: list[Instrument]) -> list[Inst
         changes = {}
         for name in (field.name for field in fields(Instrument)):
             past, now = getattr(before, name), getattr(one, name)
+            if name == "multiplier" and 1.0 in (past, now):  # what an instrument has whose contract value nobody looked up
+                past, now = (past, None) if now == 1.0 else (None, now)
             if now is not None and past is not None and past != now:
                 raise DataError(f"{one.id}: {name} is {past} and {now}; an instrument has one; {_REMEDY}")
             changes[name] = past if now is None else now

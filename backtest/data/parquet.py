@@ -137,7 +137,8 @@ def read_groups(
 def read_numbers(
     folder: Folder, names: Sequence[str], required: Sequence[str], columns: Sequence[str] | None = None, span: Span = EVER
 ) -> dict[str, np.ndarray]:
-    """The rows of several files, one after the other, as one array a column: `ts` in int64 nanoseconds, the rest float64 (NaN where a file lacks it).
+    """The rows of several files, one after the other, as one array a column: `ts` in int64 nanoseconds, numbers float64 (NaN where a file lacks them), the
+    rest as objects (None).
 
     Each value is copied once, from the decoded file to its place. Raises `DataError` as `read_table` does.
     """
@@ -150,8 +151,8 @@ def read_numbers(
             rows = sum(parquet.metadata.row_group(group).num_rows for group in groups)
             files.append((parquet, place, groups, _wanted(parquet, place, required, columns) or parquet.schema_arrow.names, rows))
         total = sum(rows for *_, rows in files)
-        found = dict.fromkeys(name for *_, wanted, _ in files for name in wanted)
-        out = {name: np.empty(total, dtype=np.int64 if name == "ts" else np.float64) for name in found}
+        found = {name: _dtype(name, parquet.schema_arrow.field(name).type) for parquet, _, _, wanted, _ in files for name in wanted}
+        out = {name: np.empty(total, dtype=dtype) for name, dtype in found.items()}
         first = 0
         for parquet, place, groups, wanted, rows in files:
             table = parquet.read_row_groups(groups, columns=wanted)
@@ -161,16 +162,29 @@ def read_numbers(
     return out
 
 
+def _dtype(name: str, kind: Any) -> type:
+    """What an array of a column holds, by the column's name, or where that is not ours by its type in a file."""
+    import pyarrow as pa
+
+    if name == "ts":
+        return np.int64
+    numeric = (
+        name in NUMBERS or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind)
+    )
+    return np.float64 if numeric else object
+
+
 def _copy(table: Any, name: str, out: np.ndarray, place: str) -> None:
     import pyarrow as pa
 
     if name not in table.column_names:
-        out[:] = np.nan
+        out[:] = None if out.dtype == object else np.nan
         return
-    wanted = pa.timestamp("ns", tz="UTC") if name == "ts" else pa.float64()
     column, first = table.column(name), 0
-    if column.type != wanted:
-        column = pa.chunked_array([_frame(table.select([name]), place)[name]], type=wanted)
+    if column.type != (pa.timestamp("ns", tz="UTC") if name == "ts" else pa.float64()):
+        values = _frame(table.select([name]), place)[name]
+        out[:] = values.to_numpy(dtype="datetime64[ns]").view(np.int64) if name == "ts" else values
+        return
     for chunk in column.chunks:
         values = chunk.to_numpy(zero_copy_only=False)
         out[first : first + len(chunk)] = values.view(np.int64) if name == "ts" else values

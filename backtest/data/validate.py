@@ -94,8 +94,8 @@ def bar_errors(bars: pd.DataFrame, where: Where) -> Iterator[str]:
             yield from _first(bad, _tell(where, name, column, "prices must be above 0 and finite", "correct the row or remove it"))
     for name in _NOT_NEGATIVE:
         if name in column:
-            bad = (column[name] < 0) | np.isinf(column[name])
-            yield from _first(bad, _tell(where, name, column, "it must be finite and not be negative", "correct the row or remove it"))
+            yield from _first(column[name] < 0, _tell(where, name, column, "it must not be negative", "correct the row or remove it"))
+            yield from _first(column[name] == np.inf, _tell(where, name, column, "it must be finite", "correct the row or remove it"))
     for upper, lower in (
         ("high", "low"),
         ("high", "open"),

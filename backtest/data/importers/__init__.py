@@ -6,6 +6,7 @@ the new version take the old one's place; whatever is wrong with any source leav
     report = import_files("auto", ["spot.csv", "funding.json"], "data/mine", Request(symbol="ETHUSDT"))
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,6 +18,7 @@ import pandas as pd
 from backtest.data.blocks import room_errors
 from backtest.data.importers.ahead import ahead
 from backtest.data.importers.common import Importer, Part, Request
+from backtest.data.importers.records import error_answer
 from backtest.data.importers.source import Source, sources_in
 from backtest.data.merge import merge_instruments
 from backtest.data.store import Dataset, Facts, Update, open_dataset, updating
@@ -156,16 +158,14 @@ class _Account:
         line.cut += part.cut + cut
         if frame.empty:
             return
-        if part.room in ("bars", "funding"):
+        if part.room in ("bars", "funding") or part.instruments:
             refuse(
                 f"{where(row)}: time is {show_time(times[row])}; times must lie between 2000 and 2100; is its unit right?"
                 for row in _odd(times)
             )
         refuse(room_errors(part.room, frame, where))
-        if part.room in ("bars", "funding", "series") and line.last is not None and times[0] <= line.last:
-            raise DataError(
-                f"{where(0)}: time {show_time(times[0])} comes after {show_time(line.last)}; times must be in order; sort the rows"
-            )
+        if part.room in ("bars", "funding", "series") and line.last is not None:
+            refuse(time_errors(pd.DatetimeIndex([line.last, times[0]]), lambda row: where(0)))
         line.first = times[0] if line.first is None else min(line.first, times[0])
         line.last = times[-1] if line.last is None else max(line.last, times[-1])
         self.update.add(part.room, part.key, frame)
@@ -210,11 +210,21 @@ def _unclear(source: Source, vendor: str, claims: Mapping[str, str]) -> str:
         return f"{source.name}: is a web page, not data; download it again"
     if claims:
         return f"{source.name}: could be {' or '.join(claims.values())}; name the vendor, such as carry data import {next(iter(claims))} …"
+    if (told := _error_in(source)) is not None:
+        return f"{source.name}: is a venue's error answer, not data: {told}; ask for it again"
     whose = "any vendor known here" if vendor == AUTO else vendor
     if not source.header:
         return f"{source.name}: is not a file of {whose}, nor text in UTF-8; leave it out, or unpack or convert it"
     begins = ", ".join(source.header)[:80]
     return f'{source.name}: is not a file of {whose} (it begins with {begins}); leave it out, or use "carry data import csv" with a mapping'
+
+
+def _error_in(source: Source) -> str | None:
+    """What went wrong, if a source is a JSON answer that says so."""
+    try:
+        return error_answer(json.loads(source.head))
+    except ValueError:
+        return None
 
 
 def _importer(vendor: str) -> Importer:

@@ -3,8 +3,8 @@ write them.
 
 Binance stamps a kline with its start and a funding event with some milliseconds of jitter; here a bar is stamped with its end and an event
 with its second. Files of dated contracts run past delivery. The instrument comes from the file's name (`spot…`, `perp…`, `…YYMMDD…`, or the
-archive's folders), its facts from an exchangeInfo table; symbols that end in USD are coin-margined. The margin rates in that table are not those
-of any position and are left alone.
+archive's folders), its facts from an exchangeInfo table or answer; contracts whose symbol ends in USD are coin-margined: their klines count
+contracts where others count coins. The margin rates in that table are not those of any position and are left alone.
 
     for part in parse(sources_in(["spot.csv", "240329.csv", "specs.csv"]), Request()): ...
 """
@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from backtest.data.importers.binance_specs import Specs, assumed_instrument, delivery_date, instrument_id, read_specs
+from backtest.data.importers.binance_specs import Specs, assumed_instrument, delivery_date, instrument_id, is_exchange_info, read_specs
 from backtest.data.importers.common import Csv, Part, Request, csv_blocks, read_csv
 from backtest.data.importers.source import Source
 from backtest.data.schema import FUNDING_COLUMNS, PRICES
@@ -24,6 +24,8 @@ from backtest.data.validate import bar_step, refuse, show_time, time_errors
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle
 
+_SPECS = "Binance contract specs"
+_NAMED = 12  # instruments in a note
 _BULK_HEADER = (
     "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count", "taker_buy_volume",
     "taker_buy_quote_volume", "ignore",
@@ -51,16 +53,28 @@ _METRICS = {
     "count_long_short_ratio": "long_short_ratio", "sum_taker_long_short_vol_ratio": "taker_long_short_ratio",
 }  # fmt: skip
 _SYMBOL = re.compile(r"[A-Z0-9]+(?:USDT|USDC|BUSD|FDUSD|TUSD|USD)")
+# words of a file's name that tell a derived price, or a kind
+_WORDS = {
+    "premiumindexklines": re.compile("premium.*"),
+    "markpriceklines": re.compile("mark(price.*)?"),
+    "indexpriceklines": re.compile("index(price.*)?"),
+}
+_KINDS = {"spot": Kind.SPOT, "perp": Kind.PERPETUAL}
+_FOLDERS = {"spot": Kind.SPOT, "um": Kind.PERPETUAL}
+_SECOND = 10**9
+_SHORTEST_MONTH = pd.Timedelta("28D")
 _WITHOUT_CLOSE_TIME = 'one row does not tell a bar\'s length; add rows, or use "carry data import csv" with a mapping'
 
 
 def sniff(source: Source) -> str | None:
     """Klines, funding rates, metrics or contract specs of Binance; None for a file of another kind."""
+    if is_exchange_info(source):
+        return _SPECS
     names = {_plain(name) for name in source.header}
     if names & {"exchange", "localtimestamp"}:  # a collector's file of several venues
         return None
     if {"filters", "deliverydate"} <= names or {"filters", "symbol"} <= names:
-        return "Binance contract specs"
+        return _SPECS
     if {"createtime", "sumopeninterest"} <= names:
         return "Binance metrics"
     if names & set(_FUNDING_RATE) and names & {*_FUNDING_TIME, "symbol"}:
@@ -68,14 +82,18 @@ def sniff(source: Source) -> str | None:
     named = _date_or_kind(source) or _derived(source) or _named_symbol(source)
     if _headless(source.header) or names & {"closetime", "quoteassetvolume"} or (names & {*_KLINE_START, *PRICES} and named):
         derived = _derived(source)
-        return f"Binance {derived.removesuffix('klines')} klines" if derived else "Binance klines"
+        return (
+            f"Binance {derived.replace('index', ' index').replace('price', ' price').removesuffix('klines').strip()} klines"
+            if derived
+            else "Binance klines"
+        )
     return None
 
 
 def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
     """Instruments first, then bars, funding and series; raises `DataError` with file and line for what can't be trusted."""
     kinds = {source.name: sniff(source) for source in sources}
-    specs_of = {source.name: read_csv(source) for source in sources if kinds[source.name] == "Binance contract specs"}
+    specs_of = {source.name: source for source in sources if kinds[source.name] == _SPECS}
     specs = read_specs(list(specs_of.values()))
     names = _Names(specs, request, [source for source in sources if kinds[source.name] == "Binance funding rates"])
     seen: set[str] = set()
@@ -89,9 +107,10 @@ def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
             yield part
     used = {*seen, *request.known}
     unused = sorted(set(specs) - used)
-    notes = [f"specs without data, left out: {', '.join(unused)}"] if unused else []
-    for table in specs_of.values():
-        yield Part(source=table.source, instruments=[one for key, one in specs.items() if key in used], notes=notes)
+    more = f" and {len(unused) - _NAMED:,} more" if len(unused) > _NAMED else ""
+    notes = [f"specs without data, left out: {', '.join(unused[:_NAMED])}{more}"] if unused else []
+    for source in specs_of.values():
+        yield Part(source=source, instruments=[one for key, one in specs.items() if key in used], notes=notes)
 
 
 class _Names:
@@ -132,9 +151,10 @@ def _klines(source: Source, names: _Names) -> Iterator[Part]:
         start = table.times(_find(table, _KLINE_START))
         price = {name: table.numbers(_find(table, (name,))) for name in PRICES}
         refuse(time_errors(start, table.where))
-        step = step or _step(table, start)
+        lengths = _lengths(table, start)
+        step = step or (_step(table, start) if lengths is None else pd.Timedelta(int(_commonest(lengths)), "ns"))
         part = partial(Part, source=source, where=table.where, instruments=[one], notes=notes)
-        ends = (start + step).rename("ts")
+        ends = _ends(table, start, step, lengths).rename("ts")
         if derived == "premiumindexklines":
             series = pd.DataFrame({"ts": ends, "known_at": ends, "value": price["close"]})
             yield part(room="series", key=f"{one.id}.premium_index", frame=series)
@@ -155,12 +175,35 @@ def _volumes(table: Csv, one: Instrument) -> dict[str, np.ndarray]:
     return {name: values for name, values in columns.items() if not np.isnan(values).all()}
 
 
-def _step(table: Csv, start: pd.DatetimeIndex) -> pd.Timedelta:
-    """A bar's length: from close times where there are some, else the usual distance of the stamps."""
+def _lengths(table: Csv, start: pd.DatetimeIndex) -> np.ndarray | None:
+    """What lies between each bar's start and its close time, which is one unit before its end, in ns up to whole seconds; None without one."""
     closes = next((name for name in table.columns if _plain(name) == "closetime"), None)
-    if closes is not None:
-        lengths = (table.times(closes) - start).ceil("s")
-        return pd.Timedelta(lengths.value_counts().index[0])
+    return None if closes is None else -((start.asi8 - table.times(closes).asi8) // _SECOND) * _SECOND
+
+
+def _commonest(lengths: np.ndarray) -> np.int64:
+    if (lengths == lengths[0]).all():
+        return np.int64(lengths[0])
+    values, counts = np.unique(lengths, return_counts=True)
+    return np.int64(values[counts.argmax()])
+
+
+def _ends(table: Csv, start: pd.DatetimeIndex, step: pd.Timedelta, lengths: np.ndarray | None) -> pd.DatetimeIndex:
+    """The bars' ends. Months differ in length; of others a bar that was closed early ends with its time, and none is longer than `step`."""
+    if lengths is None or (lengths == step.value).all():
+        return start + step
+    if step >= _SHORTEST_MONTH:
+        return start + pd.to_timedelta(lengths, unit="ns")
+    wrong = np.flatnonzero((lengths <= 0) | (lengths > step.value))
+    if len(wrong):
+        seconds, row = lengths[wrong[0]] / _SECOND, int(wrong[0])
+        usual = step / pd.Timedelta("1s")
+        raise DataError(f"{table.where(row)}: closes {seconds:g} s after its start, other bars {usual:g} s; correct the row or remove it")
+    return start + step
+
+
+def _step(table: Csv, start: pd.DatetimeIndex) -> pd.Timedelta:
+    """A bar's length where no close times tell it: the usual distance of the stamps."""
     step = bar_step(start)
     if step is None:
         raise DataError(f"{table.where(0)}: {_WITHOUT_CLOSE_TIME}")
@@ -191,6 +234,7 @@ def _metrics(source: Source, names: _Names) -> Iterator[Part]:
     table = read_csv(source)
     one, notes = names.instrument(names.symbol(source), Kind.PERPETUAL)
     times = table.times("create_time")
+    refuse(time_errors(times, table.where))
     for theirs, ours in _METRICS.items():
         if theirs in table.columns:
             values = table.numbers(theirs)
@@ -224,13 +268,13 @@ def _kind(source: Source) -> tuple[Kind, str | None]:
 
 def _date_or_kind(source: Source) -> tuple[Kind, str | None] | None:
     """What a file's name, else the archive's folder, says that it holds: the kind and, for a dated contract, its yymmdd."""
-    tokens, folders = _tokens(source), set(source.path.parts[:-1])
-    for start, kind in (("spot", Kind.SPOT), ("perp", Kind.PERPETUAL)):
+    tokens = [token for token in _tokens(source) if not _SYMBOL.fullmatch(token)]
+    for start, kind in _KINDS.items():
         if any(token.lower().startswith(start) for token in tokens):
             return kind, None
     if date := next((token for token in tokens if delivery_date(token)), None):
         return Kind.FUTURE, date
-    return next(((kind, None) for folder, kind in (("spot", Kind.SPOT), ("um", Kind.PERPETUAL)) if folder in folders), None)
+    return next(((_FOLDERS[folder], None) for folder in reversed(source.path.parts[:-1]) if folder in _FOLDERS), None)
 
 
 def _named_symbol(source: Source) -> str | None:
@@ -238,9 +282,10 @@ def _named_symbol(source: Source) -> str | None:
 
 
 def _derived(source: Source) -> str | None:
-    """The archive's folder of prices that nobody traded at, in lower case; None for klines of trades."""
-    words = [*(part.lower() for part in source.path.parts[:-1]), *(token.lower() for token in _tokens(source))]
-    return next((folder for folder in _DERIVED for word in words if word == folder or word.startswith(folder[:5])), None)
+    """The archive's folder of prices that nobody traded at, in lower case, or the one that the file's name speaks of; None for klines of trades."""
+    folders = {part.lower() for part in source.path.parts[:-1]}
+    words = [token.lower() for token in _tokens(source) if not _SYMBOL.fullmatch(token)]
+    return next((one for one in _DERIVED if one in folders or any(_WORDS[one].fullmatch(word) for word in words)), None)
 
 
 def _tokens(source: Source) -> list[str]:

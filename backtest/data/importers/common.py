@@ -8,11 +8,12 @@ gives one `Part` after another. Text becomes numbers here and nowhere else, so t
 """
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,11 @@ BLOCK = 1 << 23  # bytes of a CSV file that are read at a time
 EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # times of markets lie between 2001-09-09, from when Unix seconds have ten digits, and 2286
 _FIRST_SECOND, _LAST_SECOND = 10**9, 10**10
+_YEARS = (1678, 2261)  # that fit into nanoseconds
 _NUMBER_LIKE = frozenset("0123456789")
+_WHOLE = re.compile(r"\d{1,18}")
+_ZONED = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
+_SHOWN = 60  # characters of a cell in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +111,14 @@ class Csv:
         column = self._column(name)
         try:
             if not any(_NUMBER_LIKE & set(text) for text in missing):
-                return np.asarray(column.cast(pa.float64()).to_numpy())
+                return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
         except pa.ArrowInvalid:
             pass
         column = pc.utf8_trim_whitespace(column)
         blank = pc.is_in(column, value_set=pa.array(list(missing), type=pa.string()))
         column = pc.if_else(blank, pa.scalar(None, pa.string()), column)
         try:
-            return np.asarray(column.cast(pa.float64()).to_numpy())
+            return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
         except pa.ArrowInvalid:
             return self._numbers_one_by_one(name, column.to_pylist())
 
@@ -125,15 +130,20 @@ class Csv:
         try:
             whole = np.asarray(column.cast(pa.int64()).to_numpy())
         except pa.ArrowInvalid:
-            return self._iso_times(name, column)
+            texts = self.text(name)
+            return self._unix_texts(name, texts, unit) if _WHOLE.fullmatch(texts[0]) else self._iso_times(name, column, texts)
         return unix_times(whole, unit, name, self.where)
 
     def refuse_unparsed(self, name: str, parsed: pd.Series, expected: str = "ISO 8601 or Unix time") -> None:
         """Raise `DataError` for the first time that could not be read."""
         unread = np.flatnonzero(parsed.isna().to_numpy())
         if len(unread):
-            row = int(unread[0])
-            raise DataError(f'{self.where(row)}: {name} is "{self.text(name)[row]}", not a time ({expected}); correct the row or remove it')
+            self._refuse_cell(int(unread[0]), name, self.text(name)[unread[0]], f"a time ({expected})")
+
+    def _refuse_cell(self, row: int, name: str, text: str, expected: str) -> NoReturn:
+        if text == name:
+            raise DataError(f"{self.where(row)}: repeats the header of the file; are these several files in one? remove the line")
+        raise DataError(f'{self.where(row)}: {name} is "{_shown(text)}", not {expected}; correct the row or remove it')
 
     def _column(self, name: str) -> Any:
         if name not in self._columns:
@@ -144,12 +154,21 @@ class Csv:
         values = np.empty(len(texts))
         for row, text in enumerate(texts):
             try:
+                if text is not None and ("_" in text or not text.isascii()):  # what is a number to Python only
+                    raise ValueError
                 values[row] = np.nan if text is None else float(text)
             except ValueError:
-                raise DataError(f'{self.where(row)}: {name} is "{text}", not a number; correct the row or remove it') from None
+                self._refuse_cell(row, name, str(text), "a number")
         return values
 
-    def _iso_times(self, name: str, column: Any) -> pd.DatetimeIndex:
+    def _unix_texts(self, name: str, texts: Sequence[str], unit: str | None) -> pd.DatetimeIndex:
+        """Unix times with something among them that is none, if only blanks around them."""
+        wrong = next((row for row, text in enumerate(texts) if not _WHOLE.fullmatch(text)), None)
+        if wrong is not None:
+            self._refuse_cell(wrong, name, texts[wrong], "a time (Unix time, as the row above)" if wrong else "a time")
+        return unix_times(np.array(texts, dtype=np.int64), unit, name, self.where)
+
+    def _iso_times(self, name: str, column: Any, texts: Sequence[str]) -> pd.DatetimeIndex:
         import pyarrow as pa
 
         for kind in (pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")):
@@ -157,8 +176,15 @@ class Csv:
                 return pd.DatetimeIndex(np.asarray(column.cast(kind).to_numpy()), tz="UTC")
             except pa.ArrowInvalid:
                 continue
-        parsed = pd.to_datetime(pd.Series(self.text(name), dtype=object), format="ISO8601", utc=True, errors="coerce")
-        self.refuse_unparsed(name, parsed)
+        parsed = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", utc=True, errors="coerce")
+        self.refuse_unparsed(name, parsed.where(parsed.dt.year.between(*_YEARS)))
+        zoned = np.array([bool(_ZONED.search(text)) for text in texts])
+        if zoned.any() and not zoned.all():
+            row = int((zoned != zoned[0]).argmax())
+            has, others = ("has a zone", "none") if zoned[row] else ("has no zone", "one")
+            raise DataError(
+                f'{self.where(row)}: {name} is "{_shown(texts[row])}" and {has}, while the rows above have {others}; give one to every row'
+            )
         return pd.DatetimeIndex(parsed.astype("datetime64[ns, UTC]"))
 
 
@@ -198,7 +224,8 @@ def csv_blocks(source: Source, header: Sequence[str] | None = None) -> Iterator[
 
     if source.is_page:
         raise DataError(f"{source.name}: is a web page, not data; download it again")
-    names = list(header or source.header)
+    # cells without a name, from a comma at the end of each line, are nobody's
+    names = [name or f"unnamed {number}" for number, name in enumerate(header or source.header, start=1)]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f'{source.name}: column "{twice}" stands twice; remove one')
@@ -225,23 +252,39 @@ def csv_blocks(source: Source, header: Sequence[str] | None = None) -> Iterator[
 
 def _explain(source: Source, names: Sequence[str], above: int, error: Exception) -> None:
     """Say in which line a CSV file can't be read."""
-    with text_lines(source) as lines:
-        rows = csv.reader(lines, delimiter=delimiter_of(source))
-        for row in islice((row for row in rows if row), above, None):
-            if len(row) != len(names):
-                raise DataError(
-                    f"{source.name} line {rows.line_num}: has {len(row)} cells, not {len(names)}; is the file truncated? download it again"
-                ) from error
+    last = 0
+    for line, row in islice(_rows(source), above, None):
+        if any("\ufffd" in cell for cell in row):
+            raise DataError(f"{source.name} line {line}: is not text in UTF-8; convert the file, or download it again") from error
+        if last and line > last + 1 and any("\n" in cell for cell in row):
+            raise DataError(f"{source.name} line {last + 1}: a quotation mark opens and does not close; correct the row") from error
+        if len(row) != len(names):
+            raise DataError(
+                f"{source.name} line {line}: has {len(row)} cells, not {len(names)}; is the file truncated? download it again"
+            ) from error
+        last = line
     raise DataError(f"{source.name}: can't be read as CSV ({str(error).splitlines()[0][:160]}); download it again") from error
 
 
 def _line_of(source: Source, index: int) -> int:
     """The line on which a row ends, counted from 1; rows without cells don't count."""
+    return next((line for line, _ in islice(_rows(source), index, index + 1)), index + 1)
+
+
+def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file that have cells, each with the number of the line on which it ends."""
     with text_lines(source) as lines:
         rows = csv.reader(lines, delimiter=delimiter_of(source))
-        for _ in islice((cells for cells in rows if cells), index, index + 1):
-            return rows.line_num
-    return index + 1
+        try:
+            yield from ((rows.line_num, row) for row in rows if row)
+        except csv.Error as error:
+            raise DataError(f"{source.name} line {rows.line_num}: can't be read ({error}); download it again") from error
+
+
+def _shown(text: str) -> str:
+    """A cell as a message can show it: not too long, and without what a terminal would obey."""
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return "".join(mark if mark.isprintable() else f"\\x{ord(mark):02x}" for mark in text)
 
 
 def _arrow(keep: np.ndarray) -> Any:

@@ -13,7 +13,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -26,6 +26,8 @@ from backtest.errors import DataError
 HEAD = 1 << 16
 KNOWN_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".feather", ".gz", ".zip")
 _AGAIN = "download it again"
+CHECKSUM = ".CHECKSUM"
+_GZIP = b"\x1f\x8b"
 
 
 class Source:
@@ -41,7 +43,12 @@ class Source:
         """The content from its beginning, decompressed; use it inside `reading`, which words its errors."""
         with self.reading():
             raw = self._opener()
-        return _Unpacked(gzip.GzipFile(fileobj=raw), raw) if self._packed else raw
+            if not self._packed:
+                return raw
+            # some clients unpack while they download, and keep the name
+            packed = raw.read(len(_GZIP)) == _GZIP
+            raw.seek(0)
+        return _Unpacked(gzip.GzipFile(fileobj=raw), raw) if packed else raw
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -52,9 +59,7 @@ class Source:
             raise DataError(f"{self.name}: there is no such file; check the name") from None
         except (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{self.name}: is truncated or damaged and can't be unpacked ({_short(error)}); {_AGAIN}") from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.name}: is not text in UTF-8 ({error.reason} at byte {error.start}); unpack or convert it") from error
-        except (csv.Error, OSError) as error:
+        except OSError as error:
             raise DataError(f"{self.name}: can't be read ({_short(error)}); {_AGAIN} or check its permissions") from error
 
     @cached_property
@@ -78,12 +83,11 @@ class Source:
 
     @cached_property
     def _header(self) -> tuple[list[str], int, int]:
-        text = self.text_head
-        if "\0" in text or "\ufffd" in text[:-1]:
-            return [], 0, 0
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(self))
+        rows = csv.reader(io.StringIO(self.text_head, newline=""), delimiter=delimiter_of(self))
         found: list[tuple[list[str], int, int]] = []
         for row in rows:
+            if any("\0" in cell or "\ufffd" in cell[:-1] for cell in row):
+                return [], 0, 0
             if row:
                 found.append(([cell.strip() for cell in row], len(found) + 1, rows.line_num))
             if len(row) > 1 or len(found) > 1:
@@ -136,14 +140,31 @@ class Source:
 def sources_in(files: Sequence[str | Path]) -> list[Source]:
     """The sources that the user named, in order: files, URLs, folders of files, and the members of zip archives.
 
+    What lies beside data is passed over: files of checksums, and inside folders and archives hidden files and those of no known kind.
+
     Raises `DataError` for a folder without any file of a known kind and for an archive that can't be opened.
     """
     found: dict[str, Source] = {}
     for file in map(str, files):
         for name, opener in _openers(file):
-            for source in _members(name, opener) if name.endswith(".zip") else [Source(name, opener)]:
+            for source in _opened(name, opener):
                 found.setdefault(source.name, source)
-    return list(found.values())
+    wanted = [source for source in found.values() if not source.name.endswith(CHECKSUM)]
+    return wanted or list(found.values())
+
+
+def _opened(name: str, opener: Callable[[], IO[bytes]]) -> Iterator[Source]:
+    """A file's source, or those of an archive's members."""
+    if name.endswith(".zip"):
+        yield from _members(name, opener)
+    else:
+        yield Source(name, opener)
+
+
+def _of_data(name: str) -> bool:
+    """Whether a file found in a folder or an archive can be data: its kind is known, and it is not hidden."""
+    path = PurePosixPath(name)
+    return path.name.endswith(KNOWN_SUFFIXES) and not path.name.startswith(".") and "__MACOSX" not in path.parts
 
 
 def _openers(file: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
@@ -155,7 +176,7 @@ def _openers(file: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     if not path.is_dir():
         yield file, lambda: path.open("rb")
         return
-    inside = sorted(each for each in path.rglob("*") if each.is_file() and each.name.endswith(KNOWN_SUFFIXES))
+    inside = sorted(each for each in path.rglob("*") if each.is_file() and _of_data(each.as_posix()))
     if not inside:
         raise DataError(f"{file}: the folder has no file that ends in {', '.join(KNOWN_SUFFIXES)}; name the files")
     for each in inside:
@@ -173,24 +194,35 @@ def _remote(url: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     except OSError as error:
         raise DataError(f"{url}: can't be reached ({_short(error)}); check the address and your access") from error
     for name in names:
-        if name == path or name.endswith(KNOWN_SUFFIXES):
+        if name == path or _of_data(name):
             yield system.unstrip_protocol(name), lambda name=name: system.open(name, "rb")
 
 
 def _members(name: str, opener: Callable[[], IO[bytes]]) -> Iterator[Source]:
     whole = Source(name, opener)
+    if whole.is_page:
+        raise DataError(f"{name}: is a web page, not an archive; {_AGAIN}")
     with whole.reading(), opener() as raw, zipfile.ZipFile(raw) as archive:
-        members = [member.filename for member in archive.infolist() if not member.is_dir()]
-    if not members:
+        names = [member.filename for member in archive.infolist() if not member.is_dir()]
+    if not names:
         raise DataError(f"{name}: the archive is empty; {_AGAIN}")
+    members = [member for member in names if _of_data(member)]
+    if not members:
+        raise DataError(f"{name}: has no file that ends in {', '.join(KNOWN_SUFFIXES)}, only {', '.join(names)[:80]}; unpack it")
     for member in members:
-        yield Source(f"{name}/{member}", lambda member=member: _member(opener, member))
+        yield from _opened(f"{name}/{member}", lambda member=member: _member(opener, name, member))
 
 
-def _member(opener: Callable[[], IO[bytes]], member: str) -> IO[bytes]:
-    raw = opener()
-    archive = zipfile.ZipFile(raw)
-    return _Unpacked(archive.open(member), archive, raw)
+def _member(opener: Callable[[], IO[bytes]], name: str, member: str) -> IO[bytes]:
+    with ExitStack() as opened:
+        raw = opened.enter_context(opener())
+        archive = opened.enter_context(zipfile.ZipFile(raw))
+        try:
+            content = archive.open(member)
+        except RuntimeError as error:  # a password, or a method that is not known here
+            raise DataError(f"{name}/{member}: can't be unpacked ({_short(error)}); unpack the archive yourself") from error
+        opened.pop_all()
+    return _Unpacked(content, archive, raw)
 
 
 class _Unpacked(io.BufferedReader):
@@ -215,12 +247,12 @@ def delimiter_of(source: Source) -> str:
 
 
 def text_lines(source: Source) -> AbstractContextManager[Iterable[str]]:
-    """The lines of a source as text, for the readers that need one line after the other."""
+    """The lines of a source as text, for the readers that need one line after the other, with a mark for what is not UTF-8."""
 
     @contextmanager
     def opened() -> Iterator[Iterable[str]]:
         with source.reading(), source.open() as content:
-            yield io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+            yield io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="")
 
     return opened()
 

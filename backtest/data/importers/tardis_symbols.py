@@ -16,8 +16,12 @@ from backtest.instruments import Instrument, Kind, Settle
 
 _QUOTED = r"(?P<base>[A-Z0-9]+?)(?P<quote>USDT|USDC|FDUSD|BUSD|USD)"
 # what one contract of an inverse market is worth in its quote currency: (venue, base) → other than 1
-_CONTRACTS = {("deribit", "BTC"): 10.0, ("binance", "BTC"): 100.0, ("binance", ""): 10.0}
-_CURRENCIES = {"XBT": "BTC"}
+_CONTRACTS = {
+    ("deribit", "BTC"): 10.0, ("binance", "BTC"): 100.0, ("binance", ""): 10.0, ("okx", "BTC"): 100.0, ("okx", ""): 10.0,
+}  # fmt: skip
+# what one contract of a linear market is, in base units, where it is not 1
+_SIZES = {("okx", "BTC", "USDT"): 0.01, ("okx", "ETH", "USDT"): 0.1}
+_CURRENCIES = {"XBT": "BTC", "XDG": "DOGE"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,8 @@ EXCHANGES: dict[str, tuple[str, tuple[Rule, ...]]] = {
         "okx",
         (
             Rule(pattern="(?P<base>[A-Z0-9]+)-(?P<quote>USDT|USDC)-SWAP", kind=Kind.PERPETUAL, unit=float("nan")),
-            _inverse("(?P<base>[A-Z0-9]+)-(?P<quote>USD)-SWAP", float("nan")),
+            _inverse("(?P<base>BTC)-(?P<quote>USD)-SWAP", 100),
+            _inverse("(?P<base>[A-Z0-9]+)-(?P<quote>USD)-SWAP", 10),
         ),
     ),
 }
@@ -86,7 +91,8 @@ def instrument(exchange: str, symbol: str) -> tuple[Instrument, float | None]:
         if found := re.fullmatch(rule.pattern, symbol):
             told = found.groupdict()
             expires_at = _expiry(told.get("date"))
-            return _made(venue, rule.kind, rule.settle, told["base"], told.get("quote") or "USD", expires_at), rule.unit
+            one = _made(venue, rule.kind, rule.settle, told["base"], told.get("quote") or "USD", expires_at)
+            return _named(one, symbol), rule.unit
     raise DataError(f'symbol "{symbol}" of {exchange} is not one that can be told; leave the rows out, or use a mapping')
 
 
@@ -102,7 +108,7 @@ def described(content: Mapping[str, Any]) -> Instrument:
         tick, step = float(content["priceIncrement"]), float(content["amountIncrement"]) * float(content.get("contractMultiplier") or 1)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{name}: is not described as an instrument that can be traded here ({error!r}); leave it out") from error
-    return replace(one, tick=tick, lot=step / one.multiplier)
+    return replace(_named(one, str(content["id"])), tick=tick, lot=step / one.multiplier if one.settle is Settle.INVERSE else step)
 
 
 def contract_value(venue: str, base: str) -> float:
@@ -120,9 +126,14 @@ def _made(venue: str, kind: Kind, settle: Settle, base: str, quote: str, expires
         base=base,
         quote=quote,
         settle=settle,
-        multiplier=contract_value(venue, base) if settle is Settle.INVERSE else 1.0,
+        multiplier=contract_value(venue, base) if settle is Settle.INVERSE else _SIZES.get((venue, base, quote), 1.0),
         expires_at=expires_at,
     )
+
+
+def _named(one: Instrument, symbol: str) -> Instrument:
+    """Kraken's inverse PI_ETHUSD is of the same pair as the linear PF_ETHUSD; it keeps its letters, as in the importer of Kraken's own files."""
+    return replace(one, id=f"PI_{one.id}") if symbol.startswith("PI_") else one
 
 
 def _expiry(date: str | None) -> pd.Timestamp | None:
