@@ -34,6 +34,7 @@ from backtest.instruments import Instrument
 
 __all__ = ["Dataset", "Facts", "Update", "content_hash", "open_dataset", "updating", "write_dataset"]
 
+UTC_NS = "datetime64[ns, UTC]"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -134,6 +135,8 @@ def normal_frame(frame: pd.DataFrame, room: str, key: str) -> pd.DataFrame:
             raise DataError(f'{key}: column "{column}" is missing from its {room}; there are {", ".join(map(str, flat.columns))}')
         if column in TIMES and len(flat) and not pd.api.types.is_datetime64_any_dtype(flat[column]):
             raise DataError(f'{key}: column "{column}" of its {room} is not times; convert it with pandas.to_datetime(…, utc=True)')
+    if str(frame.index.dtype) == UTC_NS and (frame.dtypes == "float64").all():
+        return flat  # as importers give them, and many small files
     return pd.DataFrame({str(column): _normal_column(flat[column]) for column in flat.columns})
 
 
