@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from backtest.data.point_in_time import as_known
 from backtest.data.schema import PRICES
 from backtest.data.store import Dataset
 from backtest.data.validate import bar_step, in_dataset, refuse, series_errors, show_time
@@ -170,15 +171,14 @@ def _rate(dataset: Dataset, one: Instrument, target: str, max_gap: int | None) -
         raise DataError(
             f"{where(int(bad[0]))}: value is {values[bad[0]]:g}; an exchange rate must be above 0; correct the row or remove it"
         )
-    known = _instants(pd.DatetimeIndex(table["known_at"]))
-    order = np.lexsort((_instants(pd.DatetimeIndex(table["ts"])), known))
+    known, rates = as_known(table)
     step = bar_step(pd.DatetimeIndex(table["ts"])) or pd.Timedelta(0)
     return Rate(
         series=name,
         source=one.quote,
         target=target,
-        known=known[order],
-        values=values[order] if name == straight else 1.0 / values[order],
+        known=known,
+        values=rates if name == straight else 1.0 / rates,
         longest=max(LONGEST_AGE, STEPS * step.value) if max_gap is None else max_gap,
     )
 

@@ -6,6 +6,7 @@ market = bt.load_market("data/all", start="2024-01-01", instruments=["ETHUSDT-SP
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,13 +138,26 @@ def resample(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument]
     limit = max(frame.index[-1] for frame in frames.values())
     out = {}
     for name, frame in frames.items():
-        how = {column: RESAMPLED.get(column, "last") for column in frame.columns}
-        coarse = frame.resample(pd.Timedelta(length), label="right", closed="right", origin="epoch").agg(how).dropna(subset=["close"])
+        bins = frame.resample(pd.Timedelta(length), label="right", closed="right", origin="epoch")
+        coarse = put_together(bins, list(frame.columns)).dropna(subset=["close"])
         coarse[AGE] = close_ages(frame, coarse)
         coarse = coarse[coarse.index <= min(limit, instruments[name].expires_at or limit)]
         if len(coarse):
             out[name] = coarse
     return out
+
+
+def put_together(bars: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Groups of bars as one bar each: a sum of unknown volumes is unknown, and what is last is the last bar's, known or not."""
+    how = {
+        "sum": lambda column: bars[column].sum(min_count=1),
+        "last": lambda column: bars[column].last(skipna=False),
+        "first": lambda column: bars[column].first(skipna=False),
+        "max": lambda column: bars[column].max(),
+        "min": lambda column: bars[column].min(),
+        "mean": lambda column: bars[column].mean(),
+    }
+    return pd.DataFrame({column: how[RESAMPLED.get(column, "last")](column) for column in columns})
 
 
 def on_clock(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument], leading: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -160,7 +174,7 @@ def on_clock(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument]
         times = nanoseconds(pd.DatetimeIndex(frame.index))
         frame = frame[(times > begin) & (times <= ends[-1])]
         place = np.searchsorted(ends, nanoseconds(pd.DatetimeIndex(frame.index)))
-        coarse = frame.groupby(place).agg({column: RESAMPLED.get(column, "last") for column in frame.columns})
+        coarse = put_together(frame.groupby(place), list(frame.columns))
         coarse.index = pd.DatetimeIndex(ends[coarse.index].view("M8[ns]"), name=frame.index.name).tz_localize("UTC")
         coarse[AGE] = close_ages(frame, coarse) if len(coarse) else 0.0
         expiry = instruments[name].expires_at

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from backtest.currency import UNCONVERTED, Conversion
+from backtest.data.point_in_time import as_known
 from backtest.data.schema import PRICES
 from backtest.data.store import Dataset
 from backtest.data.validate import bar_errors, funding_errors, in_dataset, missing_funding, refuse, series_errors, settlement_errors
@@ -242,7 +243,8 @@ class Market:
         if column in self._frames[instrument]:
             return self._frames[instrument][column].to_numpy(np.float64)
         frame = self._frames[instrument]
-        values = self._dataset.column(instrument, column, self._view.start, self._view.end).to_numpy(np.float64)
+        # rows that an import added since the prices were read are no bars of this market
+        values = self._dataset.column(instrument, column, self._view.start, self._view.end).reindex(frame.index).to_numpy(np.float64)
         values = self._view.conversion.column(instrument, column, values, nanoseconds(pd.DatetimeIndex(frame.index)))
         beside = frame[list(PRICES)].assign(**{column: values})
         refuse(bar_errors(beside, in_dataset(instrument, pd.DatetimeIndex(frame.index))))
@@ -306,11 +308,9 @@ class Market:
             )
         table = self._dataset.series(name).sort_values("ts", kind="stable")
         refuse(series_errors(table, in_dataset(f"series {name}", pd.DatetimeIndex(table["ts"]))))
-        known = nanoseconds(pd.DatetimeIndex(table["known_at"]))
-        order = np.lexsort((nanoseconds(pd.DatetimeIndex(table["ts"])), known))
+        known, values = as_known(table)
         times = np.concatenate([[self.start], self.stamps[:-1]]) if before else self.stamps
-        place = np.searchsorted(known[order], times, side="right") - 1
-        values = table["value"].to_numpy(np.float64)[order]
+        place = np.searchsorted(known, times, side="right") - 1
         return frozen(np.where(place >= 0, values[np.maximum(place, 0)], np.nan))
 
     @cached_property

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from backtest.data import replace
+from backtest.data.download.http import Patience
 from backtest.data.schema import Tables
 from backtest.instruments import Instrument, Kind
 
@@ -69,3 +70,15 @@ def tables() -> Tables:
         series={"risk_free": pd.DataFrame({"ts": day, "known_at": day + pd.Timedelta("1D"), "value": [0.05]})},
         events=pd.DataFrame({"ts": day, "name": ["New Year"], "kind": ["holiday"]}),
     )
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    """The seconds for which a download would have waited."""
+    return []
+
+
+@pytest.fixture
+def patience(waits: list[float]) -> Patience:
+    """Four tries without chance, whose waits are noted and not waited for."""
+    return Patience(tries=4, sleep=waits.append, jitter=lambda: 1.0)

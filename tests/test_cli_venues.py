@@ -100,4 +100,4 @@ def test_today_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
 def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert 'error: no rule-book for venue "binanse": ' in fails(capsys, "binanse")
     assert 'did you mean "binance"?\n' in fails(capsys, "binanse")
-    assert fails(capsys, "okx", "--at", "soonish") == 'error: --at must be a date such as 2024-10-01: --at="soonish"\n'
+    assert fails(capsys, "okx", "--at", "soonish") == 'error: --at must be a time like 2024-01-31 or 2024-01-31T08:00: --at="soonish"\n'

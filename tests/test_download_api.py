@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from venue_server import DAY, HOUR, VenueServer, interest, kline, price, rate
+from venue_server import DAY, HOUR, VenueServer, interest, kline, ms, price, rate
 
 from backtest.data.download import DownloadError, DownloadReport, Patience, Wanted, api, download
 from backtest.data.store import Dataset, open_dataset
@@ -30,22 +30,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[VenueServer]:
 
 
 @pytest.fixture
-def waits() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def patience(waits: list[float]) -> Patience:
-    return Patience(tries=4, sleep=waits.append, jitter=lambda: 1.0)
-
-
-@pytest.fixture
 def into(tmp_path: Path) -> Path:
     return tmp_path / "set"
-
-
-def ms(time: pd.Timestamp) -> int:
-    return int(time.timestamp() * 1000)
 
 
 def wanted(venue: str = "binance", symbol: str = "ETHUSDT-SPOT", what: str = "klines", **more: object) -> Wanted:
@@ -167,11 +153,11 @@ def test_open_interest_as_far_as_the_venue_keeps_it(server: VenueServer, into: P
     now = pd.Timestamp.now("UTC").floor("h")
     start = now - pd.Timedelta(35, "D")
     report = download(wanted(symbol="ETHUSDT-PERP", what="klines,open_interest", start=start, end=now - pd.Timedelta("1h")), into)
-    bars = open_dataset(into).bars("ETHUSDT-PERP")
-    known = bars["open_interest"].dropna()
-    assert known.index[0] in (now - pd.Timedelta("719h"), now - pd.Timedelta("718h"), now - pd.Timedelta("717h"))
-    assert known.index[-1] == bars.index[-1] == now - pd.Timedelta("1h")
-    assert known.tolist() == [interest(ms(time)) for time in known.index]
+    known = open_dataset(into).series("ETHUSDT-PERP.open_interest")
+    assert known["ts"].iloc[0] in (now - pd.Timedelta("719h"), now - pd.Timedelta("718h"), now - pd.Timedelta("717h"))
+    assert known["ts"].iloc[-1] == open_dataset(into).bars("ETHUSDT-PERP").index[-1] == now - pd.Timedelta("1h")
+    assert known["value"].tolist() == [interest(ms(time)) for time in known["ts"]]
+    assert (known["known_at"] == known["ts"]).all()
     assert len(server.paths("openInterestHist")) == 2
     (note,) = report.notes
     assert note.startswith("ETHUSDT-PERP: binance keeps open_interest from ")
@@ -200,7 +186,10 @@ def test_bybit_newest_first_pages(server: VenueServer, into: Path) -> None:
     assert_prices(bars)
     assert_prices(dataset.bars("ETHUSDT-SPOT.bybit"))
     np.testing.assert_array_equal(bars["mark"].to_numpy(), expected(1.001)["close"].to_numpy())
-    assert bars["open_interest"].tolist() == [interest(ms(time)) for time in bars.index]
+    held = dataset.series("ETHUSDT-PERP.bybit.open_interest")
+    assert held["ts"].tolist() == list(bars.index)
+    assert held["value"].tolist() == [interest(ms(time)) for time in bars.index]
+    assert "ETHUSDT-SPOT.bybit.open_interest" not in dataset.series_names
     funding = dataset.funding("ETHUSDT-PERP.bybit")
     assert list(funding.index) == list(pd.date_range(START, END, freq="8h"))
     assert set(funding["interval_hours"]) == {8.0}
@@ -211,7 +200,7 @@ def test_bybit_inverse(server: VenueServer, into: Path) -> None:
     download(wanted("bybit", "ETHUSD", "klines,funding,open_interest", end=START + pd.Timedelta("2D")), into)
     (one,) = open_dataset(into).instruments.values()
     assert (one.id, one.settle, one.multiplier) == ("ETHUSD-PERP.bybit", Settle.INVERSE, 1.0)
-    assert open_dataset(into).bars(one.id)["open_interest"].notna().all()
+    assert len(open_dataset(into).series(f"{one.id}.open_interest")) == 48
 
 
 def test_a_page_of_funding_that_may_be_cut_is_asked_for_in_halves(server: VenueServer, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:

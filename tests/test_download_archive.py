@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from venue_server import HOUR, VenueServer, interest, kline, rate
+from venue_server import HOUR, VenueServer, interest, kline, ms, rate
 
 from backtest.data.download import DownloadError, Patience, Wanted, bulk, download
 from backtest.data.download.bulk import archive_files, places
@@ -27,16 +27,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[VenueServer]:
 
 
 @pytest.fixture
-def waits() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def patience(waits: list[float]) -> Patience:
-    return Patience(tries=4, sleep=waits.append, jitter=lambda: 1.0)
-
-
-@pytest.fixture
 def into(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
@@ -44,10 +34,6 @@ def into(tmp_path: Path) -> Path:
 def wanted(symbol: str = "ETHUSDT-SPOT", what: str = "klines", **more: object) -> Wanted:
     facts: dict[str, object] = {"start": START, "end": END, "venue": "binance", "archive": True, **more}
     return Wanted(symbol=symbol, what=tuple(what.split(",")), **facts)  # type: ignore[arg-type]
-
-
-def ms(time: pd.Timestamp) -> int:
-    return int(time.timestamp() * 1000)
 
 
 def put_klines(
@@ -117,7 +103,7 @@ def test_funding_has_months_and_metrics_days() -> None:
     now = pd.Timestamp("2024-03-04T05:00Z")
     files = archive_files(wanted("ETHUSDT-PERP", "funding,metrics", start=pd.Timestamp("2024-02-28", tz="UTC"), end=now), now)
     root = "data/futures/um"
-    assert [file.path for file in files if file.what != "klines"] == [
+    assert [file.path for file in files] == [
         f"{root}/monthly/fundingRate/ETHUSDT/ETHUSDT-fundingRate-2024-02.zip",
         *(f"{root}/daily/metrics/ETHUSDT/ETHUSDT-metrics-2024-0{date}.zip" for date in ("2-28", "2-29", "3-01", "3-02", "3-03")),
     ]

@@ -40,9 +40,9 @@ GOOD = ("binance", "ETHUSDT-SPOT", "--start", "2024-01-01", "--end", "2024-01-03
         (("binanse", *GOOD[1:]), 'unknown venue "binanse"; did you mean "binance"?'),
         ((*GOOD[:2], "--into", "set"), "carry data download: --start is missing; give one, such as --start 2024-01-01"),
         (GOOD[:4], "carry data download: --into is missing; give one, such as --into data/eth"),
-        ((*GOOD, "--start", "yesterday"), '--start is "yesterday", not a date; write it as 2024-01-31, or 2024-01-31T08:00 in UTC'),
-        ((*GOOD, "--start", "2024-02-30"), '--start is "2024-02-30", not a date; write it as 2024-01-31, or 2024-01-31T08:00 in UTC'),
-        ((*GOOD, "--end", "1704067200"), '--end is "1704067200", not a date; write it as 2024-01-31, or 2024-01-31T08:00 in UTC'),
+        ((*GOOD, "--start", "yesterday"), '--start must be a time like 2024-01-31 or 2024-01-31T08:00: --start="yesterday"'),
+        ((*GOOD, "--start", "2024-02-30"), '--start must be a time like 2024-01-31 or 2024-01-31T08:00: --start="2024-02-30"'),
+        ((*GOOD, "--end", "1704067200"), '--end must be a time like 2024-01-31 or 2024-01-31T08:00: --end="1704067200"'),
         (
             (*GOOD, "--start", "2024-01-03"),
             "start must be before end: start=2024-01-03T00:00Z, end=2024-01-03T00:00Z; choose an earlier start",

@@ -24,16 +24,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[VenueServer]:
         yield running
 
 
-@pytest.fixture
-def waits() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def patience(waits: list[float]) -> Patience:
-    return Patience(tries=4, sleep=waits.append, jitter=lambda: 1.0)
-
-
 def test_waits_double_and_half_of_each_is_chance() -> None:
     assert [Patience(jitter=lambda: 1.0).wait(turn, None) for turn in range(9)] == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
     assert [Patience(jitter=lambda: 0.0).wait(turn, None) for turn in (0, 8)] == [0.25, 30]

@@ -9,7 +9,17 @@ import pytest
 
 from backtest.errors import DataError, ParameterError
 from backtest.venues import venue
-from backtest.venues.funding import average_premium, bar_level, clamped_premium, damped_premium, mean_premium, premium_plus_interest
+from backtest.venues.funding import average_premium, clamped_premium, damped_premium, mean_premium, premium_plus_interest
+
+# How much the middle of a bar's range counts beside the middle of its open and close. A premium index jumps within the hour and comes back: its open and
+# close are two samples of 720, its range is a third one that a spike spoils. A fifth fits Binance's rates of 2023 to 2025 best, in each half of them.
+RANGE_SHARE = 0.2
+
+
+def bar_level(bars: np.ndarray) -> np.ndarray:
+    """The best guess of a premium's mean within each bar, from open, high, low and close."""
+    open_, high, low, close = bars.T
+    return (1.0 - RANGE_SHARE) * (open_ + close) / 2.0 + RANGE_SHARE * (high + low) / 2.0
 
 
 def rules(name: str, day: str = "2024-10-01", base: str = "ETH"):  # type: ignore[no-untyped-def]
@@ -100,7 +110,6 @@ def test_the_last_sample_counts_most() -> None:
     assert average_premium([1.0, 2.0], samples=2) == pytest.approx((1 * 1 + 2 * 2) / 3)
     assert average_premium([1.0, 2.0, 6.0], weights="equal", samples=3) == pytest.approx(3.0)
     assert np.isnan(average_premium([[1.0, np.nan]])).all()
-    assert bar_level(1.0, 6.0, 0.0, 2.0) == pytest.approx(0.8 * 1.5 + 0.2 * 3.0)
 
 
 def test_averages_of_another_kind_are_refused() -> None:
@@ -136,7 +145,7 @@ def binance(raw: Path, level: str) -> tuple[np.ndarray, np.ndarray]:
     ends = pd.to_datetime(events["Timestamp"], utc=True, format="mixed").dt.round("s")
     hours = [ends - pd.Timedelta(hours=8 - part) for part in range(8)]
     parts = [bars.reindex(pd.DatetimeIndex(hour)) for hour in hours]
-    levels = np.stack([bar_level(*part.to_numpy().T) if level == "bar" else part["Close"].to_numpy() for part in parts], axis=1)
+    levels = np.stack([bar_level(part.to_numpy()) if level == "bar" else part["Close"].to_numpy() for part in parts], axis=1)
     known = ~np.isnan(levels).any(axis=1)
     made = np.empty(len(ends))
     rule = {day: venue("binance").at(day).funding for day in ends.dt.normalize().unique()}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_import_binance_archive import HOUR, JANUARY, NAMES, klines, packed, write
+from test_import_binance_archive import HOUR, JANUARY, NAMES, klines, packed
+from vendor_files import write
 
 from backtest.data.importers import common, import_files
 from backtest.data.importers.common import Request
@@ -113,7 +114,7 @@ def test_a_file_of_someone_else_or_of_nobody(
 @pytest.mark.parametrize("name", ["spot_ETHUSDT.csv", "spot_ETHUSDT.csv.gz", "spot_ETHUSDT.zip", "spot_ETHUSDT.json"])
 @pytest.mark.parametrize("vendor", ["auto", "binance"])
 def test_a_web_page_saved_under_the_name_of_data(tmp_path: Path, good: Path, page: str, name: str, vendor: str) -> None:
-    refused(tmp_path, page, rf"{name}: is a web page, not (data|an archive); download it again", name, vendor)
+    refused(tmp_path, page.encode(), rf"{name}: is a web page, not (data|an archive); download it again", name, vendor)
 
 
 # --- archives --------------------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from vendor_files import write
 
 from backtest.data.importers import Line, import_files
-from backtest.data.importers.binance_specs import assumed_instrument, delivery_date
+from backtest.data.importers.binance_specs import assumed_instrument
 from backtest.data.importers.common import Request
+from backtest.data.importers.naming import delivery
 from backtest.data.merge import merge_instruments
 from backtest.data.schema import Tables
 from backtest.data.store import Dataset, open_dataset
@@ -45,13 +47,6 @@ SPECS = (
     'ETHUSDT_240329,ETHUSDT,CURRENT_QUARTER,1711699200000,1695974400000,2.5,5.0,ETH,USDT,USDT,"[]"\n'
 )
 KLINES = "Timestamp,Open,High,Low,Close\n2024-03-29 05:00:00,10,12,9,11\n2024-03-29 06:00:00,11,13,10,12\n2024-03-29 07:00:00,12,14,11,13\n"
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return file
 
 
 @dataclass
@@ -299,7 +294,7 @@ def test_the_symbol_is_told_by_the_name_the_option_or_the_other_files(tmp_path: 
 
 @pytest.mark.parametrize(("date", "expected"), [("240329", "2024-03-29T08:00Z"), ("202401", None), ("240230", None), ("24032", None)])
 def test_a_delivery_date_is_a_real_date(date: str, expected: str | None) -> None:
-    assert delivery_date(date) == (expected and pd.Timestamp(expected))
+    assert delivery(date) == (expected and pd.Timestamp(expected))
 
 
 # --- what is refused -------------------------------------------------------------------------------------
@@ -343,7 +338,7 @@ def spoilt(old: str, new: str) -> str:
         (spoilt("11,13,10,12", "11,13,10,9"), r"line 3: close 9 is below low 10"),
         (spoilt("11,13,10,12", "11,13,10"), r"spot_ETHUSDT\.csv line 3: has 4 cells, not 5; is the file truncated"),
         (KLINES.replace("Open", "Close"), r'column "Close" stands twice; remove one'),
-        ("Timestamp,Open,High,Low,Close\n2024-01-01,1,1,1,1\n", r"line 2: one row does not tell a bar's length"),
+        ("Timestamp,Open,High,Low,Close\n2024-01-01,1,1,1,1\n", r"line 2: one row does not tell how long it covers"),
         (
             "Timestamp,Open,High,Low,Close\n1711688400000,1,1,1,1\n171169200000,1,1,1,1\n",
             r'line 3: Timestamp is "171169200000", not a time',

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from vendor_files import write
 
 from backtest.data.importers import ImportReport, common, import_files
 from backtest.data.importers.binance_specs import assumed_instrument
@@ -28,13 +29,6 @@ def klines(first: str | pd.Timestamp = JANUARY, count: int = 3, unit: int = 1, l
         for row in range(count)
     ]
     return (NAMES if header else "") + "".join(rows)
-
-
-def write(folder: Path, name: str, content: str | bytes) -> Path:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return file
 
 
 def packed(members: dict[str, str | bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -124,7 +118,7 @@ def test_hidden_files_of_a_folder_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_unpacked_on_its_way_keeps_its_name(tmp_path: Path) -> None:
-    assert len(imported(write(tmp_path, "spot_ETHUSDT.csv.gz", klines())).dataset.bars("ETHUSDT-SPOT")) == 3
+    assert len(imported(write(tmp_path, "spot_ETHUSDT.csv.gz", klines().encode())).dataset.bars("ETHUSDT-SPOT")) == 3
 
 
 # --- units and lengths -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from vendor_files import write
 
 from backtest.data.importers import ImportReport, import_files
 from backtest.data.importers.common import Request
@@ -20,13 +21,6 @@ CDD = (
     "1711674000,2024-03-29 01:00:00,ETH/USD,11,13,10,12,6,72\n"
     "1711670400,2024-03-29 00:00:00,ETH/USD,10,12,9,11,5,55\n"
 )
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return file
 
 
 def imported(*files: Path, **more: object) -> ImportReport:
@@ -100,7 +94,7 @@ def test_the_venue_is_told_by_the_folder_too(tmp_path: Path) -> None:
         ("a.csv", DAILY.replace("2024-03-29", "2024-03-28"), r"a\.csv line 3: time 2024-03-28T00:00Z stands twice"),
         ("a.csv", DAILY.replace("ETH/USD,ETH,11", "BTC/USD,ETH,11"), r'a\.csv line 3: symbol is "BTC/USD", the first row has "ETH/USD"'),
         ("a.csv", DAILY.replace("ETH/USD", "ETH/BTC"), r'a\.csv line 2: symbol is "ETH/BTC"; it must be a pair against USDT, USDC, USD'),
-        ("a.csv", DAILY.partition("2024-03-29")[0], r"a\.csv line 2: one row does not tell a bar's length"),
+        ("a.csv", DAILY.partition("2024-03-29")[0], r"a\.csv line 2: one row does not tell how long it covers"),
         ("ETHUSD_1h.csv", CDD, r"ETHUSD_1h\.csv: its name has no exchange; name it as it was downloaded"),
         ("Coinbase_1h.csv", CDD.replace("1711674000", "1711674000000"), r'Coinbase_1h\.csv line 4: unix is "1711674000000", not a time .*ms among s'),
         ("Coinbase_1h.csv", CDD.replace("unix,date", "id,date").replace("2024-03-29 02:00:00", "2024-03-29 02-AM"), r'line 4: date is .*, not a time \(2018-01-01 01-PM'),

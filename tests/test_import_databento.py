@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from vendor_files import write
 
 from backtest.data.importers import ImportReport, import_files
 from backtest.data.importers.common import Request
@@ -33,13 +34,6 @@ SYMBOLOGY = {"result": {
     "METF2": [{"d0": "2021-11-21", "d1": "2022-02-13", "s": "217073"}],
     "METZ1-METF2": [{"d0": "2021-11-21", "d1": "2022-01-16", "s": "999"}],
 }}  # fmt: skip
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    return file
 
 
 def imported(*files: Path, **more: object) -> ImportReport:

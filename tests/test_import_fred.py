@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from vendor_files import write
 
 from backtest.data.importers import ImportReport, import_files
 from backtest.data.importers.common import Request
@@ -20,12 +21,6 @@ INTEREST = (
     "rank,symbol,date,timestamp,oi_open,oi_high,oi_low,oi_close\n"
     "2,ETHUSD_PERP.A,2021-09-15,1631664000,10,14,9,12\n2,ETHUSD_PERP.A,2021-09-16,1631750400,12,13,8,9\n"
 )
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    file = folder / name
-    file.write_text(text, encoding="utf-8")
-    return file
 
 
 def imported(vendor: str, file: Path, into: Path) -> ImportReport:

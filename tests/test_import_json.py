@@ -432,6 +432,14 @@ def test_a_contract_list_beside_the_data_gives_the_facts(tmp_path: Path) -> None
     assert again.dataset.instruments["SOLUSDT-PERP.okx"] == one
 
 
+def test_a_contract_list_of_others_beside_the_data_is_a_note(tmp_path: Path) -> None:
+    sol = {"instType": "SWAP", "instId": "SOL-USDT-SWAP", "ctType": "linear", "ctVal": "1", "tickSz": "0.01", "lotSz": "1", "minSz": "1"}
+    lists = save(tmp_path, "list.json", {"code": "0", "msg": "", "data": [sol]})
+    report = take(tmp_path, lists, save(tmp_path, "candles.json", answers.okx_candles()), symbol="ETH-USDT-SWAP")
+    assert list(report.dataset.instruments) == ["ETHUSDT-PERP.okx"]
+    assert f"{lists}: lists no spot, perpetual or future of ETH-USDT-SWAP" in report.notes
+
+
 def test_bybit_lists_of_spot_and_futures(tmp_path: Path) -> None:
     both = {"symbol": "ETHUSDT", "baseCoin": "ETH", "quoteCoin": "USDT", "priceFilter": {"tickSize": "0.01"}}
     spot = {**both, "lotSizeFilter": {"basePrecision": "0.00001", "minOrderAmt": "1"}}

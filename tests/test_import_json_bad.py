@@ -373,6 +373,9 @@ def test_a_list_without_any_contract_of_use(tmp_path: Path) -> None:
     option = {"instrument_name": "ETH-29MAR24-2000-C", "kind": "option", "tick_size": 0.1}
     answer = {"jsonrpc": "2.0", "id": 1, "result": [option]}
     refused(tmp_path, save(tmp_path, "options.json", answer), r"options\.json: lists no spot, perpetual or future; choose another")
+    ether = {"instId": "ETH-USDT", "instType": "SPOT", "tickSz": "0.01", "lotSz": "1", "minSz": "1"}
+    file = save(tmp_path, "list.json", {"code": "0", "msg": "", "data": [ether]})
+    refused(tmp_path, file, r"list\.json: lists no spot, perpetual or future of BTCUSDT; choose another list or --symbol", symbol="BTCUSDT")
 
 
 def test_bitmex_quantos_and_intervals(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Tardis' CSV files: the samples against an independent reading, bars and funding out of a stream, and what is refused."""
 
 import csv
-import gzip
 import json
 import tempfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+from vendor_files import write
 
 from backtest.data.importers import ImportReport, common, import_files, kraken, okx
 from backtest.data.importers.common import Request
@@ -36,13 +36,6 @@ def tick(time: str, funding: str, rate: float | str, last: float | str, mark: fl
     sent = micro(time)
     paid = micro(funding) if funding else ""
     return f"binance-futures,{symbol},{sent},{sent + 1000},{paid},{rate},,100,{last},{mark - 1},{mark}\n"
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-    return file
 
 
 def imported(*files: Path, bar: str = "1min", **more: object) -> ImportReport:
@@ -269,6 +262,20 @@ def test_amounts_of_okx_inverse_contracts_become_base_units(tmp_path: Path) -> N
 def test_an_option_is_not_described_as_an_instrument() -> None:
     with pytest.raises(DataError, match=r"deribit X: is not described as an instrument that can be traded here .*leave it out"):
         described({"exchange": "deribit", "id": "X", "type": "option"})
+
+
+def test_only_the_symbol_that_was_asked_for(tmp_path: Path) -> None:
+    both = write(
+        tmp_path,
+        "a.csv",
+        TICKER + tick("00:00:10", "08:00", 0.0001, 3500, 3501) + tick("00:00:11", "08:00", 0.0001, 9, 9, symbol="XRPUSDT"),
+    )
+    assert list(imported(both, symbol="ETHUSDT").dataset.instruments) == ["ETHUSDT-PERP"]
+    with pytest.raises(DataError, match=r"^tardis: a\.csv: has nothing to import; check the files, and --symbol if it was given$"):
+        imported(both, symbol="SOLUSDT")
+    ticks = write(tmp_path, "b.csv", TRADES + trade("00:00:10", "buy", 10, 1))
+    with pytest.raises(DataError, match=r"b\.csv: is of ETHUSDT-PERP, not of SOLUSDT; leave it out, or ask for the other symbol$"):
+        imported(ticks, symbol="SOLUSDT")
 
 
 # --- what is refused -------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def test_bars_without_quotes_are_told(tmp_path: Path, tables: Tables, capsys: py
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--start", "soon"], '--start must be a time like 2023-06-01 or 2023-06-01T08:00: --start="soon"'),
+        (["--start", "soon"], '--start must be a time like 2024-01-31 or 2024-01-31T08:00: --start="soon"'),
         (["--plot", "spreads.bmp"], "--plot spreads.bmp: its ending must be one of .png, .svg, .pdf; rename it"),
     ],
 )
@@ -186,7 +186,9 @@ def test_a_market_without_any_spread_is_drawn(tmp_path: Path) -> None:
 def test_a_figure_that_can_t_be_written_leaves_what_was_there(quoted: Dataset, tmp_path: Path) -> None:
     found = measure_spreads(quoted)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match=r"the figure can't be written to .*file/spreads\.png: .*; free some space, or choose another place with --plot"):
+    with pytest.raises(
+        StorageError, match=r"the figure can't be written to .*file/spreads\.png: .*; free some space, or choose another place with --plot"
+    ):
         write_spreads(found, tmp_path / "file" / "spreads.png")
     with pytest.raises(ParameterError, match=r"its ending must be one of \.png, \.svg, \.pdf"):
         write_spreads(found, tmp_path / "spreads")

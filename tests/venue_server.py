@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -47,6 +48,11 @@ class Asked:
     path: str
     params: dict[str, str]
     headers: dict[str, str]
+
+
+def ms(time: datetime) -> int:
+    """A time as the venues write it."""
+    return int(time.timestamp() * 1000)
 
 
 def price(at: int) -> float:

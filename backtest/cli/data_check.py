@@ -107,17 +107,8 @@ def _verdict(check: "Check") -> list[str]:
         spans = sorted(zip(one.spans.starts, one.spans.ends, strict=True), key=lambda span: int(span[0] - span[1]))[:SHOWN_SPANS]
         when = ", ".join(f"{_day(start)} to {_day(end)}" for start, end in sorted(spans))
         more = f" and {len(one.spans) - SHOWN_SPANS} shorter" if len(one.spans) > SHOWN_SPANS else ""
-        lines.append(wrapped_after(f"  {name:<{width}}  ", f"{when}{more}: {one.legs}" if when else f"no: {one.why}"))
+        lines.append(wrapped(f"{when}{more}: {one.legs}" if when else f"no: {one.why}", label=f"  {name:<{width}}  "))
     return [*lines, ""]
-
-
-def wrapped_after(label: str, text: str) -> str:
-    """A label and a text broken at the width, its further lines under its first."""
-    import textwrap
-
-    return textwrap.fill(
-        text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False, break_on_hyphens=False
-    )
 
 
 def _day(nanoseconds: int) -> str:

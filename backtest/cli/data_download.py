@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from backtest.cli.parser import add_command
+from backtest.cli.parser import add_command, time_option
 from backtest.cli.text import day, listed, text_table
 from backtest.errors import ParameterError
 
@@ -67,8 +67,8 @@ def _run(arguments: argparse.Namespace) -> int:
     wanted = Wanted(
         venue=arguments.venue,
         symbol=arguments.symbol,
-        start=_time("--start", arguments.start),
-        end=pd.Timestamp.now("UTC").as_unit("ns") if arguments.end is None else _time("--end", arguments.end),
+        start=time_option("--start", arguments.start),
+        end=pd.Timestamp.now("UTC").as_unit("ns") if arguments.end is None else time_option("--end", arguments.end),
         what=tuple(each.strip() for each in arguments.what.split(",") if each.strip()),
         bar=arguments.bar,
         futures=arguments.futures,
@@ -80,14 +80,6 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{arguments.into}: interrupted; what had come is kept, and the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def _time(option: str, text: str) -> pd.Timestamp:
-    time = pd.to_datetime(text, format="ISO8601", errors="coerce")
-    if pd.isna(time) or "-" not in text:
-        raise ParameterError(f'{option} is "{text}", not a date; write it as 2024-01-31, or 2024-01-31T08:00 in UTC')
-    time = pd.Timestamp(time).as_unit("ns")
-    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
 
 
 def download_text(report: "DownloadReport") -> str:

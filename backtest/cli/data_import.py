@@ -11,6 +11,7 @@ import pandas as pd
 from backtest.cli.parser import add_command
 from backtest.cli.text import WIDTH, day, listed, shortened, text_table, wrapped
 from backtest.errors import ParameterError
+from backtest.rule import duration
 
 if TYPE_CHECKING:
     from backtest.cli.parser import Commands
@@ -58,9 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.into is None:
         raise ParameterError("carry data import: --into is missing; name the folder of the dataset, such as --into data/eth")
     mapping = Path(arguments.mapping) if arguments.mapping else None
-    length = pd.to_timedelta(arguments.bar, errors="coerce")
-    if pd.isna(length) or length <= pd.Timedelta(0):
-        raise ParameterError(f'--bar must be a length of time such as "1min" or "10s": --bar={arguments.bar}')
+    length = pd.Timedelta(duration("--bar", arguments.bar) or 0, "ns")
     source, files = _source_and_files(arguments.files)
     request = Request(symbol=arguments.symbol, mapping=mapping, bar=length)
     print(import_text(import_files(source, files, arguments.into, request, arguments.name)))

@@ -5,13 +5,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from backtest.cli.parser import add_command
+from backtest.cli.parser import add_command, time_option
 from backtest.cli.text import text_table, wrapped
-from backtest.errors import ParameterError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from backtest.cli.parser import Commands
     from backtest.data.spreads import Sample, Spreads
 
@@ -41,7 +38,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from backtest.data.spreads import measure_spreads
     from backtest.data.store import open_dataset
 
-    start, end = _time("--start", arguments.start), _time("--end", arguments.end)
+    start, end = (
+        None if text is None else time_option(option, text) for option, text in (("--start", arguments.start), ("--end", arguments.end))
+    )
     found = measure_spreads(open_dataset(arguments.folder), start, end)
     written = []
     if arguments.json:
@@ -55,15 +54,6 @@ def _run(arguments: argparse.Namespace) -> int:
         written.append(write_spreads(found, arguments.plot))
     print("\n".join([spreads_text(found), *(f"wrote {file}" for file in written)]))
     return 0
-
-
-def _time(option: str, text: str | None) -> "pd.Timestamp | None":
-    from backtest.data.parquet import utc
-
-    try:
-        return None if text is None else utc(text)
-    except (ValueError, OverflowError):
-        raise ParameterError(f'{option} must be a time like 2023-06-01 or 2023-06-01T08:00: {option}="{text}"') from None
 
 
 def spreads_text(found: "Spreads") -> str:

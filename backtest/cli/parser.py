@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 from backtest.errors import ParameterError, did_you_mean
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     Commands = argparse._SubParsersAction["Parser"]
 
 
@@ -45,6 +47,17 @@ def add_command(commands: "Commands", name: str, summary: str, **more: str) -> P
     )
     parser.set_defaults(parser=parser, run=show_help)
     return parser
+
+
+def time_option(option: str, text: str) -> "pd.Timestamp":
+    """The instant in UTC that an option names, by a day or a time; raises `ParameterError` for anything else."""
+    import pandas as pd
+
+    time = pd.to_datetime(text, format="ISO8601", errors="coerce")
+    if pd.isna(time) or "-" not in text:
+        raise ParameterError(f'{option} must be a time like 2024-01-31 or 2024-01-31T08:00: {option}="{text}"')
+    time = pd.Timestamp(time).as_unit("ns")
+    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
 
 
 def show_help(arguments: argparse.Namespace) -> int:

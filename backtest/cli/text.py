@@ -31,9 +31,10 @@ def listed(word: str, findings: Sequence[str]) -> list[str]:
     return [*(wrapped(f"{word}: {finding}") for finding in findings), *([""] if findings else [])]
 
 
-def wrapped(text: str) -> str:
-    """A text broken at the width."""
-    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str, label: str = "") -> str:
+    """A text broken at the width; after a label its further lines stand under its first."""
+    indent = " " * (len(label) or 2)
+    return textwrap.fill(text, WIDTH, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def day(time: pd.Timestamp | None) -> str:

@@ -9,9 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from backtest.cli.parser import add_command
+from backtest.cli.parser import add_command, time_option
 from backtest.cli.text import text_table, wrapped
-from backtest.errors import ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +46,11 @@ def add(commands: "Commands") -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    import pandas as pd
+
     from backtest.venues import venue, venue_names
 
-    time = _day(arguments.at)
+    time = pd.Timestamp.now("UTC").normalize() if arguments.at is None else time_option("--at", arguments.at)
     if arguments.name is None:
         books = [venue(name) for name in venue_names()]
         print(json.dumps([_book_row(book) for book in books], indent=2) if arguments.json else list_text(books))
@@ -57,17 +58,6 @@ def _run(arguments: argparse.Namespace) -> int:
         book = venue(arguments.name)
         print(json.dumps(rules_json(book, time), indent=2) if arguments.json else rules_text(book, time))
     return 0
-
-
-def _day(text: str | None) -> "pd.Timestamp":
-    import pandas as pd
-
-    if text is None:
-        return pd.Timestamp.now("UTC").normalize()
-    try:
-        return pd.Timestamp(text).tz_localize("UTC") if pd.Timestamp(text).tzinfo is None else pd.Timestamp(text).tz_convert("UTC")
-    except (ValueError, TypeError):
-        raise ParameterError(f'--at must be a date such as 2024-10-01: --at="{text}"') from None
 
 
 def list_text(books: "list[Venue]") -> str:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backtest.data.dataset import in_order
+from backtest.data.dataset import folder_of, in_order
 from backtest.data.digest import BlockDigest
 from backtest.data.merge import merge_frames
-from backtest.data.parquet import TableWriter, read_groups, time_range, write_table
+from backtest.data.parquet import TableWriter, column_names, read_groups, time_range, write_table
 from backtest.data.place import Folder
 from backtest.data.replace import link
 from backtest.data.schema import PRICES, REQUIRED
@@ -41,6 +41,7 @@ from backtest.instruments import Instrument, Kind
 RUNS = ".runs"
 SPILL = 1 << 18  # rows in memory before they go to files
 MOST_PARTS = 12  # files of one block, before they are written as one
+MOST_OPEN = 64  # files that stay open for more rows: some systems allow 256 in all
 _KEYS = {"settlements": ["instrument", "ts"], "events": ["ts", "name"]}
 _WHAT = {"bars": "bar", "funding": "funding event", "settlements": "settlement", "events": "event"}
 
@@ -54,7 +55,20 @@ class _Run:
     columns: list[str]
     frames: list[pd.DataFrame] = field(default_factory=list)
     writer: TableWriter | None = None
+    closed: bool = False
     digest: BlockDigest = field(default_factory=BlockDigest)
+
+    def close(self) -> None:
+        """Finish the file; later rows begin another run."""
+        if self.writer is not None and not self.closed:
+            self.writer.close()
+            self.closed = True
+
+    def takes(self, rows: pd.DataFrame) -> bool:
+        """Whether rows can go on where this run ends: later ones, of the same sort, into a file that can still take their columns."""
+        columns = set(rows.columns)
+        fits = self.writer is None or (not self.closed and columns <= set(self.columns))
+        return fits and rows["ts"].iloc[0] > self.last and _is_whole("bars", columns) == _is_whole("bars", self.columns)
 
 
 class Blocks:
@@ -83,20 +97,19 @@ class Blocks:
         return blocks
 
     def _extend(self, runs: list[_Run], rows: pd.DataFrame) -> None:
-        first, last, columns = rows["ts"].iloc[0], rows["ts"].iloc[-1], list(rows.columns)
-        if runs and first > runs[-1].last and (runs[-1].writer is None or set(columns) <= set(runs[-1].columns)):
-            run = runs[-1]
-            run.columns += [name for name in columns if name not in run.columns]
-        else:
-            run = _Run(first=first, last=last, columns=columns)
-            runs.append(run)
+        if not runs or not runs[-1].takes(rows):
+            runs.append(_Run(first=rows["ts"].iloc[0], last=rows["ts"].iloc[-1], columns=[]))
+        run = runs[-1]
+        run.columns += [name for name in rows.columns if name not in run.columns]
         run.frames.append(rows)
-        run.last = last
+        run.last = rows["ts"].iloc[-1]
 
     def _spill(self) -> None:
         for name, runs in self._runs.items():
             for number, run in enumerate(runs):
                 self._write(run, self._fresh / RUNS / name / f"{number}.parquet")
+                if len(self._runs) > MOST_OPEN:
+                    run.close()
         self._held = 0
 
     def _write(self, run: _Run, file: Path) -> None:
@@ -112,11 +125,12 @@ class Blocks:
 
     def _finish_block(self, name: str) -> dict[str, Any]:
         for run in self._runs[name]:
-            if run.writer is not None:
+            if run.writer is not None and not run.closed:
                 self._write(run, run.writer.file)
-                run.writer.close()
+            run.close()
         runs = sorted(self._runs[name], key=lambda run: run.first)
         parts = self._old_parts(name)
+        self._refuse_changed(name, list(parts))
         apart = name.startswith("bars/") or not (parts or len(runs) > 1)
         apart &= all(_is_whole(name, run.columns) for run in runs)
         apart &= all(one.last < other.first for one, other in pairwise(runs))
@@ -124,8 +138,17 @@ class Blocks:
         if not apart:
             return self._merge(name, runs, list(parts))
         if len(parts) >= MOST_PARTS:
-            return self._rewrite(name, list(self._in_time(runs, parts)))
+            return self._write_block(name, self._in_time(runs, parts), self._columns(runs, parts))
         return self._add_part(name, runs, parts)
+
+    def _refuse_changed(self, name: str, parts: Sequence[str]) -> None:
+        """Raise `DataError` if the block's files are not those that the dataset knows: new rows would make the change look like data."""
+        if name in self._known:
+            found = block_digest(frame for part in parts for frame in self._frames_of(part))
+            if _account(found) != self._known[name]:
+                assert self._old is not None
+                remedy = "restore it, or import everything into a new folder"
+                raise DataError(f"{self._old.path}/{folder_of(name)}: was changed or lost since it was written, so nothing is added to it; {remedy}")
 
     def _old_parts(self, name: str) -> dict[str, tuple[pd.Timestamp, pd.Timestamp]]:
         """The block's files and their times, in order of time."""
@@ -153,7 +176,7 @@ class Blocks:
             target.mkdir(parents=True, exist_ok=True)
             runs[0].writer.file.rename(target / _next_part(parts))  # type: ignore[union-attr]  # a spilled run has one
         else:
-            _write_part(target / _next_part(parts), list(self._in_time(runs, {})))
+            write_table(target / _next_part(parts), self._in_time(runs, {}), columns=self._columns(runs, {}))
         return _account(whole)
 
     def _merge(self, name: str, runs: Sequence[_Run], parts: Sequence[str]) -> dict[str, Any]:
@@ -173,10 +196,9 @@ class Blocks:
             merged = self._without_strays(name, key, merged)
         flat = merged.reset_index().sort_values("ts", kind="stable", ignore_index=True)
         refuse(room_errors(room, flat, in_dataset(place, pd.DatetimeIndex(flat["ts"]))))
-        whole = block_digest([flat])
-        if _account(whole) == self._known.get(name):
+        if _account(block_digest([flat])) == self._known.get(name):
             return self._keep(name)
-        return self._rewrite(name, [flat])
+        return self._write_block(name, iter([flat]), list(flat.columns))
 
     def _without_strays(self, name: str, key: str, bars: pd.DataFrame) -> pd.DataFrame:
         """The bars, without rows of other prices (mark, index) that stand beside none; their number is kept in `strays`."""
@@ -188,10 +210,23 @@ class Blocks:
             self.strays[key] = self.strays.get(key, 0) + int(stray.sum())
         return bars[~stray]
 
-    def _rewrite(self, name: str, frames: Sequence[pd.DataFrame]) -> dict[str, Any]:
+    def _write_block(self, name: str, frames: Iterator[pd.DataFrame], columns: Sequence[str]) -> dict[str, Any]:
         """Write the whole block as one file."""
-        _write_part(self._fresh / folder_of(name) / _next_part([]), frames)
-        return _account(block_digest(frames))
+        whole = BlockDigest()
+
+        def seen() -> Iterator[pd.DataFrame]:
+            for frame in frames:
+                whole.add(frame)
+                yield frame
+
+        write_table(self._fresh / folder_of(name) / _next_part([]), seen(), columns=columns)
+        return _account(whole)
+
+    def _columns(self, runs: Sequence[_Run], parts: Iterable[str]) -> list[str]:
+        """The columns of files and runs together."""
+        assert self._old is not None or not parts
+        of_parts = [column_names(self._old, part) for part in parts] if self._old is not None else []
+        return list(dict.fromkeys(name for names in (*of_parts, *(run.columns for run in runs)) for name in names))
 
     def _in_time(self, runs: Sequence[_Run], parts: Mapping[str, tuple[pd.Timestamp, pd.Timestamp]]) -> Iterator[pd.DataFrame]:
         """The rows of files and runs that don't touch each other, in order of time."""
@@ -246,15 +281,6 @@ def block_digest(frames: Iterable[pd.DataFrame]) -> BlockDigest:
     return whole
 
 
-def folder_of(name: str) -> str:
-    """A block's folder: bars/ETHUSDT-SPOT/2024 lies in bars/instrument=ETHUSDT-SPOT/year=2024."""
-    room, _, rest = name.partition("/")
-    if room == "bars":
-        key, _, year = rest.rpartition("/")
-        return f"bars/instrument={key}/year={year}"
-    return f"{room}/{'name' if room == 'series' else 'instrument'}={rest}" if rest else room
-
-
 def room_errors(room: str, frame: pd.DataFrame, where: Where) -> Iterator[str]:
     """What can't be true in rows of one table, with `ts` as their index or as a column."""
     if room in ("bars", "funding"):
@@ -269,11 +295,6 @@ def room_errors(room: str, frame: pd.DataFrame, where: Where) -> Iterator[str]:
 def _is_whole(name: str, columns: Iterable[str]) -> bool:
     """False for rows that only add columns (mark, index) to bars that come from elsewhere."""
     return not name.startswith("bars") or bool(set(PRICES) & set(columns))
-
-
-def _write_part(file: Path, frames: Sequence[pd.DataFrame]) -> None:
-    """Write frames into one file whose columns are those of all of them."""
-    write_table(file, frames, columns=list(dict.fromkeys(name for frame in frames for name in frame.columns)))
 
 
 def _next_part(parts: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backtest.data.parquet import column_names, read_groups, read_numbers, read_table, time_range, utc
+from backtest.data.parquet import REPLACED, column_names, read_groups, read_numbers, read_table, time_range, utc
 from backtest.data.place import Folder
 from backtest.data.replace import recover
 from backtest.data.schema import FUNDING_COLUMNS, PRICES, REQUIRED, Tables, empty
@@ -85,7 +85,7 @@ class Dataset:
 
     def funding(self, instrument: str) -> pd.DataFrame:
         """Funding events on a UTC index `ts`: rate (fraction per interval), interval_hours, mark_price (NaN where unknown)."""
-        frame = self._read(self.folder.files(self._place("funding", instrument)), "funding")
+        frame = self._read(self._listed(self._place("funding", instrument)), "funding")
         return _indexed(empty(("ts", *FUNDING_COLUMNS)) if frame.empty else frame)
 
     def settlements(self) -> pd.DataFrame:
@@ -105,7 +105,7 @@ class Dataset:
         """One series: columns ts, known_at, value."""
         if name not in self.series_names:
             raise DataError(f'{self.path}: no series "{name}"; {did_you_mean(name, self.series_names)}')
-        return self._read(self.folder.files(f"series/name={name}"), "series")
+        return self._read(self._listed(f"series/name={name}"), "series")
 
     def tables(self) -> Tables:
         """The whole content in memory."""
@@ -124,11 +124,26 @@ class Dataset:
         return f"{room}/instrument={instrument}"
 
     def _keys(self, room: str, key: str) -> list[str]:
-        return [name.removeprefix(f"{key}=") for name in self.folder.folders(room) if name.startswith(f"{key}=")]
+        there = {name.removeprefix(f"{key}=") for name in self.folder.folders(room) if name.startswith(f"{key}=")}
+        return sorted(there | {block.split("/")[1] for block in self.info["blocks"] if block.startswith(f"{room}/")})
+
+    def _listed(self, place: str) -> list[str]:
+        """The files below a folder; raises `DataError` where some are gone that were there when the dataset was opened."""
+        names = self.folder.files(place)
+        known = {folder for block in self.info["blocks"] if (folder := folder_of(block)) == place or folder.startswith(f"{place}/")}
+        if known <= {name.rpartition("/")[0] for name in names}:
+            return names
+        if not self.folder.remote:
+            recover(Path(self.path))  # waits for a writer who is just putting the new version in place
+            names = self.folder.files(place)
+        gone = sorted(known - {name.rpartition("/")[0] for name in names})
+        if gone:
+            raise DataError(f"{self.path}/{gone[0]}: is not there any more; {REPLACED}")
+        return names
 
     def _parts(self, instrument: str, start: pd.Timestamp | None, end: pd.Timestamp | None) -> list[str]:
         """An instrument's files of bars in order of time, without those of years outside start..end."""
-        return in_order(self.folder, _of_years(self.folder.files(self._place("bars", instrument)), start, end))
+        return in_order(self.folder, _of_years(self._listed(self._place("bars", instrument)), start, end))
 
     def _bars(
         self,
@@ -145,7 +160,7 @@ class Dataset:
         return _within(pd.DataFrame(read, index=index, copy=False), start, end)
 
     def _table(self, room: str) -> pd.DataFrame:
-        frame = self._read(self.folder.files(room), room)
+        frame = self._read(self._listed(room), room)
         return empty(REQUIRED[room]) if frame.empty else frame
 
     def _read(self, names: Sequence[str], room: str) -> pd.DataFrame:
@@ -167,6 +182,8 @@ def open_dataset(path: str | Path) -> Dataset:
     try:
         info = json.loads(folder.read_text(MANIFEST))
         name, digest, simulated = str(info["name"]), str(info["hash"]), bool(info["simulated"])
+        if info.get("format") == FORMAT:
+            info["source"], info["blocks"].items()
     except FileNotFoundError:
         raise DataError(f"{folder.path}: {MANIFEST} is missing, so this is not a dataset; name the folder that holds it") from None
     except DataError:
@@ -178,6 +195,15 @@ def open_dataset(path: str | Path) -> Dataset:
         raise DataError(f"{folder.path}: is in format {info.get('format')} and this version reads format {FORMAT}; {remedy}")
     instruments = {one.id: one for one in _read_instruments(folder)}
     return Dataset(path=folder.path, name=name, hash=digest, simulated=simulated, info=info, instruments=instruments, folder=folder)
+
+
+def folder_of(block: str) -> str:
+    """A block's folder: bars/ETHUSDT-SPOT/2024 lies in bars/instrument=ETHUSDT-SPOT/year=2024."""
+    room, _, rest = block.partition("/")
+    if room == "bars":
+        key, _, year = rest.rpartition("/")
+        return f"bars/instrument={key}/year={year}"
+    return f"{room}/{'name' if room == 'series' else 'instrument'}={rest}" if rest else room
 
 
 def in_order(folder: Folder, names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 Content is hashed in blocks (an instrument's bars of one year, any other table as one), and the dataset's hash is that of its blocks' digests and
 its instruments: appending hashes the years that get rows and no other. A column is float64 or int64 nanoseconds in little-endian order, or
-text with its length before it; every NaN is alike, and a column that is NaN throughout a block is as good as none.
+text with its length before it; every NaN is alike, 0 has no sign, and a column that is NaN throughout a block is as good as none.
 
     block = BlockDigest()
     for frame in frames: block.add(frame)
@@ -87,8 +87,8 @@ def _canonical(values: pd.Series) -> Any:
         unknown = np.isnan(numbers)
         if unknown.all():
             return None
-        # only where there are some: a NaN has many bit patterns
-        return np.where(unknown, np.nan, numbers) if unknown.any() else numbers
+        # a NaN has many bit patterns, and 0 has a sign
+        return np.where(unknown, np.nan, numbers + 0.0) if unknown.any() else numbers + 0.0
     if not values.notna().any():
         return None
     return b"".join(b"-" if text is None else f"{len(text.encode())}:{text}".encode() for text in values)

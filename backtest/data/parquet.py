@@ -23,6 +23,7 @@ from backtest.errors import DataError
 TIMES = ("ts", "known_at", "listed_at", "expires_at")
 NUMBERS = (*BAR_COLUMNS, *OPTIONAL_BAR_COLUMNS, *FUNDING_COLUMNS, "price", "value", "multiplier", "tick", "lot", "min_notional")
 ROW_GROUP = 1 << 17
+REPLACED = "the dataset was replaced while it was read, or files were lost; open it again, or restore them"
 
 Span = tuple[pd.Timestamp | None, pd.Timestamp | None]
 EVER: Span = (None, None)
@@ -212,6 +213,8 @@ def _opened(folder: Folder, name: str) -> Iterator[Any]:
         # not pq.read_table: it imports pyarrow.dataset
         with pq.ParquetFile(folder.opened(name), page_checksum_verification=True, pre_buffer=True) as parquet:
             yield parquet
+    except FileNotFoundError:
+        raise DataError(f"{folder.path}/{name}: is not there any more; {REPLACED}") from None
     except (OSError, pa.ArrowException) as error:
         message = f"{folder.path}/{name}: is truncated or damaged and can't be read ({_short(error)}); restore it or import the data again"
         raise DataError(message) from error

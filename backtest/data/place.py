@@ -26,6 +26,16 @@ def local_folder(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def reached(url: str, ask: Callable[[], Any]) -> Any:
+    """What a remote system answers; each has its own exceptions for what goes wrong on the way, and all become a `DataError`."""
+    try:
+        return ask()
+    except (FileNotFoundError, DataError):
+        raise
+    except Exception as error:
+        raise DataError(f"{url}: can't be reached ({error}); check the address and your access") from error
+
+
 class Folder:
     """A folder to read from. Names are relative to it, with slashes."""
 
@@ -52,13 +62,13 @@ class Folder:
         """What pyarrow reads a file from: its path, or a remote file."""
         if not self.remote:
             return f"{self.path}/{name}"
-        return self._reached(lambda: self._system.open(f"{self._root}/{name}", "rb"))
+        return reached(self.path, lambda: self._system.open(f"{self._root}/{name}", "rb"))
 
     def read_text(self, name: str) -> str:
         """A small file's text; raises `OSError` (`FileNotFoundError` if it is not there)."""
         if not self.remote:
             return Path(self.path, name).read_text(encoding="utf-8")
-        return str(self._reached(lambda: self._system.cat_file(f"{self._root}/{name}")).decode("utf-8"))
+        return str(reached(self.path, lambda: self._system.cat_file(f"{self._root}/{name}")).decode("utf-8"))
 
     @cached_property
     def _located(self) -> tuple[Any, str]:
@@ -81,14 +91,5 @@ class Folder:
     @cached_property
     def _names(self) -> list[str]:
         """Every file below the folder: one listing for all questions."""
-        found = self._reached(lambda: self._system.find(self._root))
+        found = reached(self.path, lambda: self._system.find(self._root))
         return sorted(str(name).removeprefix(f"{self._root}/") for name in found)
-
-    def _reached(self, ask: Callable[[], Any]) -> Any:
-        """What a remote system answers; each has its own exceptions for what goes wrong on the way."""
-        try:
-            return ask()
-        except (FileNotFoundError, DataError):
-            raise
-        except Exception as error:
-            raise DataError(f"{self.path}: can't be reached ({error}); check the address and your access") from error

@@ -101,11 +101,22 @@ def _keep_other_files(folder: Path, fresh: Path, ours: tuple[str, ...]) -> None:
         return
     for other in folder.iterdir():
         if other.name in ours:
+            if other.is_dir():
+                _keep_notes(other, fresh / other.name)
             continue
         if other.is_dir() and not other.is_symlink():
             shutil.copytree(other, fresh / other.name, symlinks=True, copy_function=link)
         else:
             link(other, fresh / other.name)
+
+
+def _keep_notes(room: Path, fresh: Path) -> None:
+    """Carry over what lies among the data and is none."""
+    for other in room.rglob("*"):
+        if other.is_file() and other.suffix != ".parquet":
+            target = fresh / other.relative_to(room)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link(other, target)
 
 
 def link(old: str | Path, new: str | Path) -> None:

@@ -26,6 +26,7 @@ _NOT_NEGATIVE = ("volume", *(name for name in OPTIONAL_BAR_COLUMNS if name not i
 
 STALE_GAP = 0.003
 _PIECE = 1 << 14
+_FEWEST_REGULAR = 10
 _GAPS_AROUND = 84  # half a week of hours to each side
 _UNUSUAL_GAP = 12.0
 
@@ -282,6 +283,20 @@ def bar_step(times: pd.DatetimeIndex) -> pd.Timedelta | None:
         return pd.Timedelta(int(apart[0]), "ns")
     steps, counts = np.unique(apart, return_counts=True)
     return pd.Timedelta(int(steps[np.argmax(counts)]), "ns")
+
+
+def regular_step(times: pd.DatetimeIndex) -> pd.Timedelta | None:
+    """The distance that most of the bars have; None for too few bars, or where no distance is that usual."""
+    step = bar_step(times) if len(times) >= _FEWEST_REGULAR else None
+    return step if step is not None and np.mean(np.diff(times.as_unit("ns").asi8) == step.value) > 0.5 else None
+
+
+def show_length(length: pd.Timedelta) -> str:
+    """A length of time as settings take it: "8h", "15min", "1D"."""
+    for unit, nanoseconds in (("D", 86_400 * 10**9), ("h", 3600 * 10**9), ("min", 60 * 10**9), ("s", 10**9), ("ms", 10**6)):
+        if length.value % nanoseconds == 0:
+            return f"{length.value // nanoseconds}{unit}"
+    return f"{length.value}ns"
 
 
 def missing_bars(times: pd.DatetimeIndex) -> pd.DatetimeIndex:

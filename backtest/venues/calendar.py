@@ -26,7 +26,7 @@ FIRST, LAST = "2017-12-01", "2035-12-31"  # of the holiday calendars
 
 def expiry(name: str, year: int, month: int) -> pd.Timestamp:
     """Expiry of a venue's contract of a month, in UTC; ParameterError for a month without one, DataError where the rule is not known."""
-    day = _last_friday(year, month)
+    day = last_friday(year, month)
     rules = venue(name).at(pd.Timestamp(day, tz="UTC"))
     values = rules.entry("calendar", Kind.FUTURE).values
     months = values["months"]
@@ -130,7 +130,8 @@ def _workdays(place: str) -> Workdays:
         return Workdays(pd.DatetimeIndex(calendar.sessions), pd.DatetimeIndex(calendar.early_closes))
 
 
-def _last_friday(year: int, month: int) -> date:
+def last_friday(year: int, month: int) -> date:
+    """The day on which the contracts of a month end, holidays aside."""
     if not (2000 <= year <= 2100 and 1 <= month <= 12):
         raise ParameterError(f"year must be from 2000 to 2100 and month from 1 to 12: year={year}, month={month}")
     end = date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)

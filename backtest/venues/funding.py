@@ -17,10 +17,6 @@ from backtest.errors import ParameterError
 
 Floats = npt.NDArray[np.float64]
 
-# How much the middle of a bar's range counts beside the middle of its open and close. A premium index jumps within the hour and comes back: its open and
-# close are two samples of 720, its range is a third one that a spike spoils. A fifth fits Binance's rates of 2023 to 2025 best, in each half of them.
-RANGE_SHARE = 0.2
-
 
 def clamped_premium(
     premium: npt.ArrayLike,
@@ -76,13 +72,6 @@ def premium_plus_interest(
 
 def _capped(rate: Any, cap: float, floor: float | None) -> Floats:
     return np.asarray(np.clip(rate, -cap if floor is None else floor, cap), dtype=np.float64)
-
-
-def bar_level(open_: npt.ArrayLike, high: npt.ArrayLike, low: npt.ArrayLike, close: npt.ArrayLike) -> Floats:
-    """The best guess of a premium's mean within each bar: four fifths the middle of open and close, one fifth the middle of the range."""
-    ends = (np.asarray(open_, dtype=np.float64) + np.asarray(close, dtype=np.float64)) / 2.0
-    middle = (np.asarray(high, dtype=np.float64) + np.asarray(low, dtype=np.float64)) / 2.0
-    return np.asarray((1.0 - RANGE_SHARE) * ends + RANGE_SHARE * middle, dtype=np.float64)
 
 
 def average_premium(levels: npt.ArrayLike, *, weights: str = "linear", samples: int = 5760) -> Floats:

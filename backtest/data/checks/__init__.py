@@ -20,8 +20,6 @@ from backtest.data.schema import Tables
 from backtest.data.store import normal_frame
 from backtest.data.validate import table_errors
 
-Row = Seen
-
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -31,7 +29,7 @@ class Check:
     """
 
     dataset: Dataset
-    rows: list[Row]
+    rows: list[Seen]
     errors: list[str]
     findings: list[Finding] = field(default_factory=list)
     usable: list[Usable] = field(default_factory=list)

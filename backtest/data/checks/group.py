@@ -85,7 +85,7 @@ class Group:
     def _hour(self, leg: Leg, kept: Sequence[Leg]) -> Iterator[Finding]:
         """A daily leg against an hourly one, or against another daily one."""
         one, close = leg.instrument, leg.prices["close"]
-        fine, daily = _hourly(leg, kept), _daily(leg, kept)
+        fine, daily = _hourly(kept), _daily(leg, kept)
         if fine is not None and (fit := closing_hour(close, fine.prices["close"])) is not None:
             if wrong_hour(fit):
                 yield Finding(rule="closing hour", instrument=one.id, text=_misfit(leg, fine, fit), spoils=_whole(leg))
@@ -167,7 +167,7 @@ def _spot_of(leg: Leg, kept: Iterable[Leg]) -> Leg | None:
     )
 
 
-def _hourly(leg: Leg, kept: Iterable[Leg]) -> Leg | None:
+def _hourly(kept: Iterable[Leg]) -> Leg | None:
     """The finest leg of the coin with bars of an hour or less, spots first."""
     found = [other for other in kept if _step(other) <= pd.Timedelta("1h")]
     return min(found, key=lambda other: (other.instrument.kind is not Kind.SPOT, -len(other.prices), other.instrument.id), default=None)

@@ -4,7 +4,7 @@ A carry needs two legs at the same stamps: cash and carry a spot and a dated fut
 there, futures against the perpetual, and a calendar spread two dated contracts at a time. Holes that `load_market` passes over (four daily bars, a day
 of finer ones) don't end a stretch; stretches that a finding spoils don't count.
 
-    for one in verdict(examined): print(one.strategy, one.legs, one.longest)
+    for one in verdict(found.seen.values(), found.findings): print(one.strategy, one.legs, one.longest)
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,6 @@ from backtest.data.checks.words import NOTHING, Finding, counted
 from backtest.data.hours import DAY
 from backtest.instruments import Kind
 
-STRATEGIES = ("cash_and_carry", "funding_carry", "futures_vs_perpetual", "calendar_spread")
 LEAST = pd.Timedelta("2D")
 
 
@@ -49,7 +48,7 @@ class _Chain:
 
 
 def verdict(seen: Iterable[Seen], findings: Sequence[Finding]) -> list[Usable]:
-    """One row a strategy and choice of legs, those that can't be traded with the reason, in the order of `STRATEGIES`."""
+    """One row a strategy and choice of legs, those that can't be traded with the reason."""
     spoilt: dict[tuple[str, bool], list[Spans]] = {}
     for finding in findings:
         spoilt.setdefault((finding.instrument, finding.of_funding), []).append(finding.spoils)

@@ -2,7 +2,7 @@
 
 A downloaded history that was filled up with the year before, or a file that was copied under a new name, looks like data in every other check.
 
-    for begin, end, years in repeated(bars["close"]): print(begin, end, years)
+    for begin, end, days, values in repeated(bars["close"]): print(begin, end, days)
 """
 
 from typing import NamedTuple

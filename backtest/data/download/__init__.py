@@ -9,20 +9,20 @@ dataset and the same command goes on from there, to the same content.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
 
-from backtest.data.download.api import Added, Filler, as_known
+from backtest.data.download.api import SERIES, Filler, as_known
 from backtest.data.download.bulk import ArchiveFile, archive_files, bring
 from backtest.data.download.exchange import connect
 from backtest.data.download.http import DownloadError, Patience
 from backtest.data.download.progress import Progress, shown
 from backtest.data.download.spans import bar_spans, event_spans
 from backtest.data.download.wanted import SETTLING, VENUES, WHAT, Wanted
+from backtest.data.importers import Line as Imported
 from backtest.data.importers import import_files, import_parts
-from backtest.data.importers.common import Request
+from backtest.data.importers.common import Part, Request
 from backtest.data.place import local_folder
 from backtest.data.store import Dataset, open_dataset
 from backtest.errors import DataError
@@ -83,14 +83,30 @@ class _Into:
     def present(self) -> Dataset | None:
         return _present(self.path)
 
-    def commit(self, added: Iterable[Added], source: str) -> None:
-        import_parts(self.path, [each.part for each in added], source=source, name=self.name)
+    def commit(self, part: Part, source: str) -> list[Imported]:
+        return import_parts(self.path, [part], source=source, name=self.name).lines
 
 
 def _present(into: str | Path) -> Dataset | None:
     folder = local_folder(into)
     aside = folder.parent / f".{folder.name}.old"
     return open_dataset(into) if (folder / "dataset.json").exists() or aside.exists() else None
+
+
+def _by_table(lines: Iterable[Imported]) -> list[Line]:
+    """One line a table, in order of their first."""
+    tables: dict[str, list[Imported]] = {}
+    for line in lines:
+        tables.setdefault(line.target, []).append(line)
+    return [
+        Line(
+            target=target,
+            rows=sum(line.kept for line in each),
+            first=min((line.first for line in each if line.first is not None), default=None),
+            last=max((line.last for line in each if line.last is not None), default=None),
+        )
+        for target, each in tables.items()
+    ]
 
 
 # --- through the API ---------------------------------------------------------------------------------------
@@ -103,39 +119,22 @@ def _from_api(wanted: Wanted, into: _Into, patience: Patience, progress: Progres
     notes: list[str] = []
     for market in exchange.markets(wanted.symbol, wanted.futures):
         filler = Filler(exchange=exchange, market=as_known(market, into.present), wanted=wanted, progress=progress)
-        came: list[Line] = []
-        for added in _pieces(filler, into):
-            into.commit([added], f"{wanted.venue} API")
-            came.append(_line(added))
-        lines += [_sum(list(each)) for _, each in groupby(came, lambda line: line.target)]
+        came = [line for part in _pieces(filler, into) for line in into.commit(part, f"{wanted.venue} API")]
+        lines += _by_table(came)
         if not came:
             notes.append(f"{market.instrument.id}: nothing new between {wanted.start:%Y-%m-%d} and {wanted.end:%Y-%m-%d}")
         notes += filler.notes
     return lines, notes
 
 
-def _pieces(filler: Filler, into: _Into) -> Iterator[Added]:
+def _pieces(filler: Filler, into: _Into) -> Iterator[Part]:
+    """What the dataset lacks, piece by piece; each is committed before the next is asked for."""
     for window in filler.chunks(into.present):
-        if (added := filler.bars(window, into.present)) is not None:
-            yield added
-    perpetual = filler.perpetual
-    if "premium" in filler.wanted.what and perpetual:
-        yield from filler.premium(into.present)
-    if "funding" in filler.wanted.what and perpetual:
-        yield from filler.funding(into.present)
-
-
-def _line(added: Added) -> Line:
-    frame = added.part.frame
-    assert frame is not None
-    times = frame["ts"] if "ts" in frame.columns else frame.index
-    return Line(target=added.target, rows=len(frame), first=times.min(), last=times.max())
-
-
-def _sum(lines: list[Line]) -> Line:
-    firsts = [line.first for line in lines if line.first is not None]
-    lasts = [line.last for line in lines if line.last is not None]
-    return Line(target=lines[0].target, rows=sum(line.rows for line in lines), first=min(firsts), last=max(lasts))
+        if (part := filler.bars(window, into.present)) is not None:
+            yield part
+    for what in SERIES:
+        yield from filler.series(what, into.present)
+    yield from filler.funding(into.present)
 
 
 # --- from the archive --------------------------------------------------------------------------------------
@@ -150,9 +149,7 @@ def _from_archive(wanted: Wanted, into: _Into, patience: Patience, progress: Pro
     if not here:
         return [], [f"{wanted.symbol}: nothing new in the archive between {wanted.start:%Y-%m-%d} and {wanted.end:%Y-%m-%d}"]
     report = import_files("binance", [str(path) for path in here], into.path, Request(), into.name)
-    lines = [Line(target=line.target, rows=line.kept, first=line.first, last=line.last) for line in report.lines]
-    grouped = groupby(sorted(lines, key=lambda line: line.target), lambda line: line.target)
-    return [_sum(list(each)) for _, each in grouped], report.notes
+    return _by_table(report.lines), report.notes
 
 
 def _lacks(dataset: Dataset | None, file: ArchiveFile, step: pd.Timedelta) -> bool:

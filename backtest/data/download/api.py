@@ -1,15 +1,17 @@
 """From a venue's API into a dataset, a chunk at a time: what is missing is asked for, put together and committed.
 
-Mark and index prices and open interest are columns of the instrument's bars, so they go in with the klines of the same stamps; klines that the
-dataset has are not asked for again. A chunk is committed whole or not at all: a download that is cut off leaves a whole dataset, and the next
-one goes on where it stopped.
+Mark and index prices are columns of the instrument's bars, so they go in with the klines of the same stamps; klines that the dataset has are
+not asked for again. Premium index and open interest are series. A chunk is committed whole or not at all: a download that is cut off leaves a
+whole dataset, and the next one goes on where it stopped.
 
-    for added in fill(exchange, market, wanted, "data/eth", progress): print(added)
+    filler = Filler(exchange=exchange, market=as_known(market, dataset), wanted=wanted, progress=progress)
+    for window in filler.chunks(dataset): print(filler.bars(window, dataset))
 """
 
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -26,18 +28,12 @@ from backtest.data.validate import show_time
 from backtest.instruments import Instrument, Kind
 
 PAGES = 20  # of klines, or of funding, between two commits
-COLUMNS = {"mark": ("mark", "mark_high", "mark_low"), "index": ("index",), "open_interest": ("open_interest",)}
+COLUMNS = {"mark": ("mark", "mark_high", "mark_low"), "index": ("index",)}
+# what becomes a series → its name behind the instrument's id
+SERIES = {"premium": "premium_index", "open_interest": "open_interest"}
 
 _SHORTEST_INTERVAL = pd.Timedelta(1, "h")
 _LONGEST_INTERVAL = 8.0  # hours; a longer distance of two funding events is a hole
-
-
-@dataclass(frozen=True, kw_only=True)
-class Added:
-    """Rows of one table that are ready to be committed."""
-
-    target: str
-    part: Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +61,7 @@ class Filler:
                 spans += bar_spans(stamps.get(COLUMNS[what][0], stamps["close"][:0]), *life, step)
         return [window for each in together(spans) for window in windows(each, step, self.exchange.venue.rows["klines"] * PAGES)]
 
-    def bars(self, window: Span, dataset: Dataset | None) -> Added | None:
+    def bars(self, window: Span, dataset: Dataset | None) -> Part | None:
         """The bars of a window that are new or have a new column; None where the venue has nothing."""
         have = _bars(dataset, self.instrument.id, window)
         fresh = self._pages("klines", bar_spans(pd.DatetimeIndex(have.index), *window, self.wanted.step))
@@ -80,23 +76,26 @@ class Filler:
             frame = frame.join(more)
             news |= more[column].notna()
         frame = frame[news.to_numpy()].dropna(axis=1, how="all")
-        return self._added("bars", self.instrument.id, "bars", frame) if len(frame) else None
+        return self._part("bars", self.instrument.id, frame) if len(frame) else None
 
-    def premium(self, dataset: Dataset | None) -> Iterator[Added]:
-        """The premium index as a series, in pieces of some pages."""
-        name = f"{self.instrument.id}.premium_index"
+    def series(self, what: str, dataset: Dataset | None) -> Iterator[Part]:
+        """The premium index or open interest, if it is wanted, in pieces of some pages."""
+        if not self._asked(what):
+            return
+        name = f"{self.instrument.id}.{SERIES[what]}"
         there = dataset is not None and name in dataset.series_names
         known = pd.DatetimeIndex(dataset.series(name)["ts"] if dataset is not None and there else [], tz="UTC")
-        for each in bar_spans(known, *self._life("premium"), self.wanted.step):
-            for window in windows(each, self.wanted.step, self.exchange.venue.rows["premium"] * PAGES):
-                page = self._pages("premium", [window])
+        for each in bar_spans(known, *self._life(what), self.wanted.step):
+            for window in windows(each, self.wanted.step, self.exchange.venue.rows[what] * PAGES):
+                page = self._pages(what, [window])
                 if len(page):
                     times = pd.DatetimeIndex(page.index)
-                    frame = pd.DataFrame({"ts": times, "known_at": times, "value": page["close"].to_numpy()})
-                    yield self._added("series", name, name, frame)
+                    yield self._part("series", name, pd.DataFrame({"ts": times, "known_at": times, "value": page["close"].to_numpy()}))
 
-    def funding(self, dataset: Dataset | None) -> Iterator[Added]:
-        """Funding events in pieces of some pages."""
+    def funding(self, dataset: Dataset | None) -> Iterator[Part]:
+        """Funding events, if they are wanted, in pieces of some pages."""
+        if not self._asked("funding"):
+            return
         past = _funding(dataset, self.instrument.id)
         start, end = self._life("funding")
         hours = past["interval_hours"].to_numpy() if "interval_hours" in past else np.full(len(past), np.nan)
@@ -107,31 +106,26 @@ class Filler:
                 pages.append(page)
                 if len(pages) == PAGES:
                     before = self._intervals(pages, before)
-                    yield self._added("funding", self.instrument.id, "funding", before)
+                    yield self._part("funding", self.instrument.id, before)
                     before, pages = before.iloc[-1:], []
             if pages:
-                yield self._added("funding", self.instrument.id, "funding", self._intervals(pages, before))
-
-    @property
-    def perpetual(self) -> bool:
-        """Whether the market pays funding."""
-        return self.instrument.kind is Kind.PERPETUAL
+                yield self._part("funding", self.instrument.id, self._intervals(pages, before))
 
     @property
     def notes(self) -> list[str]:
         """What was wanted and the venue does not keep."""
-        found = []
-        for what in self.wanted.what:
-            concerned = what == "klines" or (what in COLUMNS and what in self._columns) or (what not in COLUMNS and self.perpetual)
-            first = self._kept_from(what)
-            if concerned and first is not None and first > self.wanted.start:
-                found.append(f"{self.instrument.id}: {self.exchange.venue.name} keeps {what} from {first:%Y-%m-%d} only")
-        return found
+        kept = {what: self._kept_from(what) for what in self.wanted.what if self._asked(what)}
+        late = {what: first for what, first in kept.items() if first is not None and first > self.wanted.start}
+        return [f"{self.instrument.id}: {self.exchange.venue.name} keeps {what} from {first:%Y-%m-%d} only" for what, first in late.items()]
+
+    def _asked(self, what: str) -> bool:
+        """Whether something is wanted that this kind of instrument has."""
+        lacking = {Kind.SPOT: (*COLUMNS, *SERIES, "funding"), Kind.FUTURE: ("premium", "funding")}
+        return what in self.wanted.what and what not in lacking.get(self.instrument.kind, ())
 
     @property
     def _columns(self) -> list[str]:
-        derivative = self.instrument.kind is not Kind.SPOT
-        return [what for what in COLUMNS if what in self.wanted.what and derivative]
+        return [what for what in COLUMNS if self._asked(what)]
 
     @property
     def _bars_wanted(self) -> bool:
@@ -154,26 +148,20 @@ class Filler:
         return (now - venue.keeps_bars * step).ceil(step) if what == "klines" and venue.keeps_bars else None
 
     def _pages(self, what: str, spans: Sequence[Span]) -> pd.DataFrame:
-        """Klines, or bars of a price that nobody traded at, over some spans."""
+        """Klines, bars of a price that nobody traded at, or open interest as `close`, over some spans."""
+        ask = self.exchange.open_interest if what == "open_interest" else partial(self.exchange.bars, what)
         pages = []
         for each in spans:
             for window in windows(each, self.wanted.step, self.exchange.venue.rows[what]):
-                pages.append(self.exchange.bars(what, self.market, self.wanted.bar, window))
+                pages.append(ask(self.market, self.wanted.bar, window))
                 self.progress.at(f"{self.instrument.id} {what}", window[1])
         pages = [page for page in pages if len(page)]
         return pd.concat(pages).sort_index() if pages else _no_bars()
 
     def _column(self, what: str, spans: Sequence[Span]) -> pd.DataFrame:
         """The columns that `what` is kept in."""
-        if what != "open_interest":
-            named = {"close": what, "high": "mark_high", "low": "mark_low"}
-            return self._pages(what, spans).rename(columns=named).loc[:, [*COLUMNS[what]]]
-        pages = [pd.Series(dtype="float64", index=pd.DatetimeIndex([], tz="UTC"))]
-        for each in spans:
-            for window in windows(each, self.wanted.step, self.exchange.venue.rows[what]):
-                pages.append(self.exchange.open_interest(self.market, self.wanted.bar, window))
-                self.progress.at(f"{self.instrument.id} {what}", window[1])
-        return pd.DataFrame({what: pd.concat([page for page in pages if len(page)] or pages[:1])})
+        named = {"close": what, "high": "mark_high", "low": "mark_low"}
+        return self._pages(what, spans).rename(columns=named).loc[:, [*COLUMNS[what]]]
 
     def _funding_pages(self, span: Span) -> Iterator[pd.DataFrame]:
         (first, last), venue = span, self.exchange.venue
@@ -209,10 +197,11 @@ class Filler:
             hours[row] = past
         return frame.assign(interval_hours=hours)
 
-    def _added(self, room: str, key: str, what: str, frame: pd.DataFrame) -> Added:
-        name = f"{self.exchange.venue.name} {self.instrument.id} {what}"
+    def _part(self, room: str, key: str, frame: pd.DataFrame) -> Part:
+        what = "" if room == "series" else f" {room}"
+        name = f"{self.exchange.venue.name} {key}{what}"
         times = pd.DatetimeIndex(frame["ts"] if "ts" in frame.columns else frame.index)
-        part = Part(
+        return Part(
             source=Source(name, lambda: io.BytesIO(name.encode())),
             room=room,
             key=key,
@@ -220,7 +209,6 @@ class Filler:
             where=lambda row: f"{name} at {show_time(times[row])}",
             instruments=[self.instrument],
         )
-        return Added(target=key if room != "funding" else f"{key} funding", part=part)
 
 
 def as_known(market: Market, dataset: Dataset | None) -> Market:
@@ -236,7 +224,7 @@ def _stamps(dataset: Dataset | None, key: str) -> dict[str, pd.DatetimeIndex]:
     if dataset is None or key not in dataset.instruments:
         return {"close": pd.DatetimeIndex([], tz="UTC")}
     bars = dataset.bars(key)
-    return {name: pd.DatetimeIndex(bars.index[bars[name].notna()]) for name in ("close", "mark", "index", "open_interest") if name in bars}
+    return {name: pd.DatetimeIndex(bars.index[bars[name].notna()]) for name in ("close", *COLUMNS) if name in bars}
 
 
 def _bars(dataset: Dataset | None, key: str, window: Span) -> pd.DataFrame:
@@ -254,6 +242,3 @@ def _funding(dataset: Dataset | None, key: str) -> pd.DataFrame:
 def _no_bars() -> pd.DataFrame:
     times = pd.DatetimeIndex([], dtype="datetime64[ns, UTC]", name="ts")
     return pd.DataFrame({name: np.array([], dtype=np.float64) for name in PRICES}, index=times)
-
-
-__all__ = ["PAGES", "Added", "Filler", "as_known"]

@@ -4,11 +4,10 @@ Whole months come as monthly files and the rest as daily ones; funding has month
 ones only. Each zip stands beside a file with its SHA-256. A file keeps its place in the archive's folders, which say what it holds, and bears
 its final name only once it is verified: whatever has that name needs no second look.
 
-    files = archive_files(wanted)
-    here = [bring(file, cache, patience, progress) for file in files]
+    files = archive_files(wanted, now)
+    here = [path for file in files for path in bring(file, cache, patience, progress, now)]
 """
 
-import calendar
 import hashlib
 import os
 import re
@@ -22,13 +21,15 @@ from backtest.data.download.http import DownloadError, NotThere, Patience, fetch
 from backtest.data.download.progress import Progress
 from backtest.data.download.spans import Span
 from backtest.data.download.wanted import Wanted
+from backtest.data.importers.naming import delivery
 from backtest.errors import DataError, ParameterError
+from backtest.venues.calendar import last_friday
 
 ARCHIVE_URL = "CARRY_ARCHIVE_URL"  # where the archive is looked for in place of its own address: a mirror, a test
 HOME = "https://data.binance.vision"
 FOLDERS = {
     "klines": "klines", "mark": "markPriceKlines", "index": "indexPriceKlines", "premium": "premiumIndexKlines",
-    "funding": "fundingRate", "metrics": "metrics", "open_interest": "metrics",
+    "funding": "fundingRate", "metrics": "metrics",
 }  # fmt: skip
 
 # of a period that ended this long ago, a file that is not there will not come any more
@@ -80,10 +81,10 @@ def places(wanted: Wanted) -> list[Place]:
 
 
 def _dated(market: str, pair: str, date: str) -> Place:
-    day = pd.to_datetime(date, format="%y%m%d", errors="coerce", utc=True)
-    if pd.isna(day):
+    ends = delivery(date)
+    if ends is None:
         raise ParameterError(f'"{pair}-{date}" has no delivery date; write it as yymmdd, such as {pair}-240329')
-    return Place(market=market, symbol=f"{pair}_{date}", id=f"{pair}-{date}", ends=day + _DELIVERY)
+    return Place(market=market, symbol=f"{pair}_{date}", id=f"{pair}-{date}", ends=ends)
 
 
 def _deliveries(start: pd.Timestamp, end: pd.Timestamp) -> list[str]:
@@ -91,8 +92,7 @@ def _deliveries(start: pd.Timestamp, end: pd.Timestamp) -> list[str]:
     found = []
     for year in range(start.year, (end + _LISTED_BEFORE).year + 1):
         for month in (3, 6, 9, 12):
-            last = calendar.monthrange(year, month)[1]
-            day = pd.Timestamp(year, month, last - (calendar.weekday(year, month, last) - calendar.FRIDAY) % 7, tz="UTC")
+            day = pd.Timestamp(last_friday(year, month), tz="UTC")
             if day + _DELIVERY > start and day - _LISTED_BEFORE < end:
                 found.append(f"{day:%y%m%d}")
     return found
@@ -101,7 +101,7 @@ def _deliveries(start: pd.Timestamp, end: pd.Timestamp) -> list[str]:
 def archive_files(wanted: Wanted, now: pd.Timestamp) -> list[ArchiveFile]:
     """The files that cover what is wanted, in order of instrument, kind and time."""
     whats = list(dict.fromkeys("metrics" if what == "open_interest" else what for what in wanted.what))
-    if {"mark", "index", "metrics"} & set(whats) and "klines" not in whats:
+    if {"mark", "index"} & set(whats) and "klines" not in whats:
         whats.insert(0, "klines")  # their values are columns of the bars
     found: list[ArchiveFile] = []
     for place in places(wanted):

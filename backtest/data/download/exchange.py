@@ -19,6 +19,7 @@ import pandas as pd
 from backtest.data.download.http import BUSY, DownloadError, Patience, TryAgain, retry_after
 from backtest.data.download.spans import Span
 from backtest.data.download.wanted import BARS, Venue
+from backtest.data.importers.naming import instrument_id
 from backtest.data.schema import PRICES
 from backtest.errors import ParameterError
 from backtest.instruments import Instrument, Kind, Settle
@@ -141,15 +142,15 @@ class Exchange:
         frame = frame[~frame.index.duplicated()]
         return frame[(frame.index >= window[0]) & (frame.index <= window[1])]
 
-    def open_interest(self, market: Market, bar: str, window: Span) -> pd.Series:
-        """One page of open interest at instants after a window's first and up to its last: in base units, or as the venue counts inverse ones."""
+    def open_interest(self, market: Market, bar: str, window: Span) -> pd.DataFrame:
+        """One page of open interest, as `close`, at instants after a window's first and up to its last: in base units, or as the venue counts inverse ones."""
         limit, what = self.venue.rows["open_interest"], f"open interest of {market.instrument.id}"
         since, params = _ms(window[0] + pd.Timedelta(BARS[bar], "min")), {"until": _ms(window[1])}
         rows = self._ask(what, lambda: self._client.fetch_open_interest_history(market.facts["symbol"], bar, since, limit, params))
         amounts = [row["openInterestValue"] if row["openInterestAmount"] is None else row["openInterestAmount"] for row in rows]
-        values = pd.Series(_numbers(amounts), index=_times([row["timestamp"] for row in rows]).rename("ts")).sort_index()
-        values = values[~values.index.duplicated()]
-        return values[(values.index > window[0]) & (values.index <= window[1])]
+        frame = pd.DataFrame({"close": _numbers(amounts)}, index=_times([row["timestamp"] for row in rows]).rename("ts")).sort_index()
+        frame = frame[~frame.index.duplicated()]
+        return frame[(frame.index > window[0]) & (frame.index <= window[1])]
 
     def _ask(self, what: str, method: Callable[[], T]) -> T:
         what = f"{self.venue.name}: {what}"
@@ -189,14 +190,13 @@ class Exchange:
         kind = {"spot": Kind.SPOT, "swap": Kind.PERPETUAL, "future": Kind.FUTURE}[facts["type"]]
         quote = self.venue.quote if self.venue.quote and kind is not Kind.SPOT else facts["quote"]
         expiry = _time(facts.get("expiry")) if kind is Kind.FUTURE else None
-        suffix = f"{expiry:%y%m%d}" if expiry is not None else {Kind.SPOT: "SPOT", Kind.PERPETUAL: "PERP"}.get(kind, "DATED")
         inverse = bool(facts.get("inverse"))
         # quantities of Deribit's linear contracts are in coins, whatever it calls a contract
         size = float(facts.get("contractSize") or 1.0) if inverse or self.venue.name != "deribit" else 1.0
         cost = (facts["limits"].get("cost") or {}).get("min")
         lot = facts["precision"].get("amount")
         return Instrument(
-            id=f"{facts['base']}{quote}-{suffix}" + ("" if self.venue.name == "binance" else f".{self.venue.name}"),
+            id=instrument_id(self.venue.name, kind, facts["base"] + quote, f"{expiry:%y%m%d}" if expiry else None),
             venue=self.venue.name,
             kind=kind,
             base=facts["base"],

@@ -1,6 +1,6 @@
 """Progress on a terminal: one line on stderr, and nothing where nobody watches.
 
-with shown("ETHUSDT", total=12) as progress:
+with shown("ETHUSDT", "page") as progress:
     progress.at("ETHUSDT-SPOT klines", time)
 """
 

@@ -13,7 +13,6 @@ from backtest.errors import ParameterError, did_you_mean
 
 WHAT = ("klines", "mark", "index", "premium", "funding", "open_interest", "metrics")
 DEFAULT_WHAT = ("klines", "funding")
-ARCHIVE = ("klines", "mark", "index", "premium", "funding", "open_interest", "metrics")
 BARS = {
     "1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "2h": 120, "4h": 240, "6h": 360, "8h": 480, "12h": 720, "1d": 1440,
 }  # fmt: skip
@@ -116,7 +115,7 @@ class Wanted:
 
     @property
     def _given(self) -> list[str]:
-        return list(ARCHIVE if self.archive else self.rules.rows)
+        return list(WHAT if self.archive else self.rules.rows)
 
     def _refuse_what(self, each: str) -> None:
         if each not in WHAT:

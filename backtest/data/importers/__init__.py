@@ -22,7 +22,7 @@ from backtest.data.importers.records import error_answer
 from backtest.data.importers.source import Source, sources_in
 from backtest.data.merge import merge_instruments
 from backtest.data.store import Dataset, Facts, Update, open_dataset, updating
-from backtest.data.validate import in_dataset, refuse, show_time, time_errors
+from backtest.data.validate import in_dataset, refuse, regular_step, show_length, show_time, time_errors
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument
 
@@ -36,6 +36,7 @@ SOURCES = (AUTO, *VENDORS, TABLE)
 LICENCE = "the vendor's terms; not for redistribution"
 
 _NAMED_FILES = 20
+_NAMED_IMPORTS = 12
 _AFTER = "bars ended after delivery and were cut"
 _OLDEST, _NEWEST = pd.Timestamp("2000-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
 
@@ -70,6 +71,8 @@ def import_files(vendor: str, files: Sequence[str | Path], into: str | Path, req
     Raises `ParameterError` for an unknown vendor, `DataError` for data that can't be trusted, `StorageError` where nothing can be written;
     in each case what was there stays.
     """
+    if vendor == AUTO and request.mapping is not None:
+        vendor = TABLE
     if vendor not in SOURCES:
         raise ParameterError(f'unknown source "{vendor}"; {did_you_mean(vendor, list(SOURCES))}')
     groups, taken_for = _recognised(vendor, sources_in(files))
@@ -98,7 +101,7 @@ def _import(
         for part in ahead(parts({one.id: one for one in account.instruments})):
             account.take(part)
         account.refuse_nothing(told)
-        past = str(before.info["source"]).split("; ") if before is not None else []
+        past = str(before.info["source"]).split("; ")[-_NAMED_IMPORTS:] if before is not None else []
         facts = Facts(
             name=name or (before.name if before is not None else Path(into).resolve().name),
             source="; ".join(dict.fromkeys([*past, told])),
@@ -123,6 +126,7 @@ class _Account:
         self._cut: dict[str, int] = {}
         self._notes: list[str] = []
         self._after: dict[str, str] = {}
+        self._lengths: dict[str, pd.Timedelta] = {}
 
     @property
     def lines(self) -> list[Line]:
@@ -164,11 +168,30 @@ class _Account:
                 for row in _odd(times)
             )
         refuse(room_errors(part.room, frame, where))
+        self._refuse_other_length(part, times)
         if part.room in ("bars", "funding", "series") and line.last is not None:
             refuse(time_errors(pd.DatetimeIndex([line.last, times[0]]), lambda row: where(0)))
         line.first = times[0] if line.first is None else min(line.first, times[0])
         line.last = times[-1] if line.last is None else max(line.last, times[-1])
         self.update.add(part.room, part.key, frame)
+
+    def _refuse_other_length(self, part: Part, times: pd.DatetimeIndex) -> None:
+        """Raise `DataError` for bars of another length than those that the instrument has."""
+        length = regular_step(times)
+        if part.room != "bars" or length is None or part.frame is None or "close" not in part.frame:
+            return
+        known = self._lengths.setdefault(part.key, self._length_before(part.key) or length)
+        if max(known, length) >= 2 * min(known, length):
+            raise DataError(
+                f"{part.source.name}: has bars of {show_length(length)} and {part.key} has bars of {show_length(known)}; an instrument has one "
+                "length of bar; import it into another folder"
+            )
+
+    def _length_before(self, key: str) -> pd.Timedelta | None:
+        before = self.update.before
+        if before is None or key not in before.instruments:
+            return None
+        return next((regular_step(pd.DatetimeIndex(piece.index)) for piece in before.iterate_bars(key, columns=[])), None)
 
     def _before_delivery(self, part: Part, frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         """The bars that end at delivery or before, and the number of the others."""

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 
+from backtest.data.importers.canonical import column_series
 from backtest.data.importers.common import Part, Request, read_csv
 from backtest.data.importers.source import Source
 from backtest.data.validate import refuse, time_errors
@@ -43,22 +43,12 @@ def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
             if (told := _RATE.fullmatch(column)) is None:
                 continue
             values = table.numbers(column)
-            rows = np.flatnonzero(~np.isnan(values))
-            odd = rows[(values[rows] < 0) | (values[rows] >= _HIGHEST)]
+            odd = np.flatnonzero((values < 0) | (values >= _HIGHEST))
             if len(odd):
                 raise DataError(
                     f"{table.where(int(odd[0]))}: {column} is {values[odd[0]]:g}; a rate is a fraction a year from 0 to {_HIGHEST:g}; "
                     "correct the row"
                 )
-            if not len(rows):
+            if np.isnan(values).all():
                 continue
-            known = times[rows]
-            yield Part(
-                source=source,
-                room="series",
-                key=f"{_SIDES[told[1]]}_{found[0]}_{_POOLS.get(told[2], told[2])}",
-                frame=pd.DataFrame({"ts": known, "known_at": known, "value": values[rows]}),
-                where=lambda row, rows=rows, table=table: table.where(int(rows[row])),
-                cut=len(values) - len(rows),
-                why_cut="rows have no value and were left out",
-            )
+            yield column_series(table, f"{_SIDES[told[1]]}_{found[0]}_{_POOLS.get(told[2], told[2])}", times, values)

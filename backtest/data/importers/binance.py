@@ -16,11 +16,13 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from backtest.data.importers.binance_specs import Specs, assumed_instrument, delivery_date, instrument_id, is_exchange_info, read_specs
+from backtest.data.importers.binance_specs import VENUE, Specs, assumed_instrument, is_exchange_info, read_specs
+from backtest.data.importers.canonical import column_series, interval_hours, row_length
 from backtest.data.importers.common import Csv, Part, Request, csv_blocks, read_csv
+from backtest.data.importers.naming import delivery, instrument_id
 from backtest.data.importers.source import Source
 from backtest.data.schema import FUNDING_COLUMNS, PRICES
-from backtest.data.validate import bar_step, refuse, show_time, time_errors
+from backtest.data.validate import refuse, show_time, time_errors
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle
 
@@ -63,7 +65,6 @@ _KINDS = {"spot": Kind.SPOT, "perp": Kind.PERPETUAL}
 _FOLDERS = {"spot": Kind.SPOT, "um": Kind.PERPETUAL}
 _SECOND = 10**9
 _SHORTEST_MONTH = pd.Timedelta("28D")
-_WITHOUT_CLOSE_TIME = 'one row does not tell a bar\'s length; add rows, or use "carry data import csv" with a mapping'
 
 
 def sniff(source: Source) -> str | None:
@@ -133,7 +134,7 @@ class _Names:
 
     def instrument(self, symbol: str, kind: Kind, date: str | None = None) -> tuple[Instrument, list[str]]:
         """The instrument, by its specs if there are some, and what was assumed of it."""
-        key = instrument_id(symbol, kind, date)
+        key = instrument_id(VENUE, kind, symbol, date)
         if one := self.specs.get(key) or self.request.known.get(key):
             return one, []
         one = assumed_instrument(symbol, kind, date)
@@ -152,7 +153,7 @@ def _klines(source: Source, names: _Names) -> Iterator[Part]:
         price = {name: table.numbers(_find(table, (name,))) for name in PRICES}
         refuse(time_errors(start, table.where))
         lengths = _lengths(table, start)
-        step = step or (_step(table, start) if lengths is None else pd.Timedelta(int(_commonest(lengths)), "ns"))
+        step = step or (row_length(table, start) if lengths is None else pd.Timedelta(int(_commonest(lengths)), "ns"))
         part = partial(Part, source=source, where=table.where, instruments=[one], notes=notes)
         ends = _ends(table, start, step, lengths).rename("ts")
         if derived == "premiumindexklines":
@@ -202,14 +203,6 @@ def _ends(table: Csv, start: pd.DatetimeIndex, step: pd.Timedelta, lengths: np.n
     return start + step
 
 
-def _step(table: Csv, start: pd.DatetimeIndex) -> pd.Timedelta:
-    """A bar's length where no close times tell it: the usual distance of the stamps."""
-    step = bar_step(start)
-    if step is None:
-        raise DataError(f"{table.where(0)}: {_WITHOUT_CLOSE_TIME}")
-    return step
-
-
 def _funding(source: Source, names: _Names) -> Iterator[Part]:
     """Funding events at their second, with rate, interval and mark price (NaN where the file has none)."""
     whole = read_csv(source)
@@ -222,7 +215,7 @@ def _funding(source: Source, names: _Names) -> Iterator[Part]:
         times = table.times(_find(table, _FUNDING_TIME)).round("s")
         refuse(time_errors(times, table.where))
         named = {_plain(name): name for name in table.columns}
-        hours = table.numbers(named["fundingintervalhours"]) if "fundingintervalhours" in named else _interval_hours(times)
+        hours = table.numbers(named["fundingintervalhours"]) if "fundingintervalhours" in named else interval_hours(times)
         mark = table.numbers(named["markprice"]) if "markprice" in named else np.full(len(times), np.nan)
         values = (table.numbers(_find(table, _FUNDING_RATE)), hours, mark)
         frame = pd.DataFrame(dict(zip(FUNDING_COLUMNS, values, strict=True)), index=times.rename("ts"))
@@ -237,25 +230,7 @@ def _metrics(source: Source, names: _Names) -> Iterator[Part]:
     refuse(time_errors(times, table.where))
     for theirs, ours in _METRICS.items():
         if theirs in table.columns:
-            values = table.numbers(theirs)
-            known = ~np.isnan(values)
-            rows, where = np.flatnonzero(known), table.where
-            yield Part(
-                source=source,
-                room="series",
-                key=f"{one.id}.{ours}",
-                frame=pd.DataFrame({"ts": times[known], "known_at": times[known], "value": values[known]}),
-                where=lambda row, rows=rows, where=where: where(int(rows[row])),
-                instruments=[one],
-                cut=int((~known).sum()),
-                notes=notes,
-            )
-
-
-def _interval_hours(times: pd.DatetimeIndex) -> np.ndarray:
-    """Hours between an event and its nearer neighbour, at most the eight of Binance's default: a hole is not a longer interval."""
-    apart = np.diff(times.to_numpy(dtype="datetime64[ns]").astype(np.int64)) / 3.6e12
-    return np.asarray(np.fmin(np.fmin(np.append(np.nan, apart), np.append(apart, np.nan)), 8.0))
+            yield column_series(table, f"{one.id}.{ours}", times, table.numbers(theirs), instruments=[one], notes=notes)
 
 
 def _kind(source: Source) -> tuple[Kind, str | None]:
@@ -272,7 +247,7 @@ def _date_or_kind(source: Source) -> tuple[Kind, str | None] | None:
     for start, kind in _KINDS.items():
         if any(token.lower().startswith(start) for token in tokens):
             return kind, None
-    if date := next((token for token in tokens if delivery_date(token)), None):
+    if date := next((token for token in tokens if delivery(token)), None):
         return Kind.FUTURE, date
     return next(((_FOLDERS[folder], None) for folder in reversed(source.path.parts[:-1]) if folder in _FOLDERS), None)
 
@@ -304,5 +279,7 @@ def _find(table: Csv, names: Sequence[str]) -> str:
     """The file's own name of a column known by any of `names`."""
     found = next((name for name in table.columns if _plain(name) in names), None)
     if found is None:
-        raise DataError(f'{table.file}: column "{" or ".join(names)}" is missing; there are {", ".join(table.columns)}; download it again')
+        raise DataError(
+            f'{table.source.name}: column "{" or ".join(names)}" is missing; there are {", ".join(table.columns)}; download it again'
+        )
     return found

@@ -8,7 +8,6 @@ A coin-margined contract (`ETHUSD_PERP`) is worth 100 USD if its coin is BTC and
 """
 
 import ast
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from backtest.data.importers.common import read_csv, unix_times
+from backtest.data.importers.naming import delivery, instrument_id, inverse_value
 from backtest.data.importers.source import Source
 from backtest.data.merge import merge_instruments
 from backtest.errors import DataError
@@ -25,25 +25,11 @@ VENUE = "binance"
 QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USD")
 
 _COIN_MARGINED = "USD"
-_VALUE = {"BTC": 100.0}  # of a coin-margined contract, in USD; 10 of any other coin
 _NO_DELIVERY = pd.Timestamp(4133404800000, unit="ms", tz="UTC")
-_DELIVERY_HOUR = pd.Timedelta(8, "h")
-_SUFFIX = {Kind.SPOT: "SPOT", Kind.PERPETUAL: "PERP"}
 _TIMES = ("deliveryDate", "onboardDate")
 _FACTS = ("symbol", "pair", "baseAsset", "quoteAsset", "marginAsset", "filters", *_TIMES)
 
 Specs = dict[str, Instrument]
-
-
-def instrument_id(symbol: str, kind: Kind, date: str | None = None) -> str:
-    """The id of a symbol as `kind`: ETHUSDT-SPOT, ETHUSDT-PERP, ETHUSDT-240329."""
-    return f"{symbol}-{date if kind is Kind.FUTURE else _SUFFIX[kind]}"
-
-
-def delivery_date(date: str) -> pd.Timestamp | None:
-    """Delivery of the contract named yymmdd; None if that is not a date."""
-    day = pd.to_datetime(date, format="%y%m%d", errors="coerce", utc=True) if re.fullmatch(r"\d{6}", date) else pd.NaT
-    return None if pd.isna(day) else day.as_unit("ns") + _DELIVERY_HOUR
 
 
 def assumed_instrument(symbol: str, kind: Kind, date: str | None = None) -> Instrument:
@@ -54,20 +40,15 @@ def assumed_instrument(symbol: str, kind: Kind, date: str | None = None) -> Inst
     base = symbol.removesuffix(quote)
     inverse = kind is not Kind.SPOT and quote == _COIN_MARGINED
     return Instrument(
-        id=instrument_id(symbol, kind, date),
+        id=instrument_id(VENUE, kind, symbol, date),
         venue=VENUE,
         kind=kind,
         base=base,
         quote=quote,
         settle=Settle.INVERSE if inverse else Settle.LINEAR,
-        multiplier=contract_value(base) if inverse else 1.0,
-        expires_at=delivery_date(date) if date else None,
+        multiplier=inverse_value(VENUE, base) if inverse else 1.0,
+        expires_at=delivery(date) if date else None,
     )
-
-
-def contract_value(base: str) -> float:
-    """What one coin-margined contract is worth, in USD."""
-    return _VALUE.get(base, 10.0)
 
 
 def is_exchange_info(source: Source) -> bool:
@@ -126,20 +107,20 @@ def _described(facts: Mapping[str, Any], place: str) -> Instrument:
     kind = Kind.SPOT if "pair" not in facts else Kind.FUTURE if date.isdigit() else Kind.PERPETUAL
     inverse = kind is not Kind.SPOT and facts["marginAsset"] == facts["baseAsset"]
     filters = _filters(facts["filters"], place)
-    delivery = facts.get("deliveryDate", _NO_DELIVERY)
+    delivered = facts.get("deliveryDate", _NO_DELIVERY)
     return Instrument(
-        id=instrument_id(pair, kind, date),
+        id=instrument_id(VENUE, kind, pair, date),
         venue=VENUE,
         kind=kind,
         base=facts["baseAsset"],
         quote=facts["quoteAsset"],
         settle=Settle.INVERSE if inverse else Settle.LINEAR,
-        multiplier=float(facts.get("contractSize") or contract_value(facts["baseAsset"])) if inverse else 1.0,
+        multiplier=float(facts.get("contractSize") or inverse_value(VENUE, facts["baseAsset"])) if inverse else 1.0,
         tick=_number(filters, ("PRICE_FILTER", "tickSize")),
         lot=_number(filters, ("LOT_SIZE", "stepSize")),
         min_notional=_number(filters, ("MIN_NOTIONAL", "notional"), ("NOTIONAL", "minNotional"), ("MIN_NOTIONAL", "minNotional")),
         listed_at=facts.get("onboardDate"),
-        expires_at=None if delivery >= _NO_DELIVERY else delivery,
+        expires_at=None if delivered >= _NO_DELIVERY else delivered,
     )
 
 

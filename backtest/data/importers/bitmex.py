@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from backtest.data.importers.common import Part, Request
+from backtest.data.importers.naming import CURRENCIES
 from backtest.data.importers.record_parts import Funding, by_instrument, funding_parts, instrument
 from backtest.data.importers.records import Records, Shape, Venue, read, sniffed
 from backtest.data.importers.source import Source
@@ -50,7 +51,7 @@ def _instrument(symbol: str) -> Instrument | None:
     found = re.fullmatch(r"([A-Z0-9]+?)(USDT|USD)", symbol)
     if found is None or (found[2] == "USD" and found[1] != "XBT"):
         return None
-    base = "BTC" if found[1] == "XBT" else found[1]
+    base = CURRENCIES.get(found[1], found[1])
     return instrument("bitmex", Kind.PERPETUAL, base, found[2], inverse=float(found[2] == "USD"))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from backtest.data.importers.common import Part, Request
+from backtest.data.importers.naming import yymmdd
 from backtest.data.importers.record_parts import (
     Facts,
     Funding,
@@ -28,12 +29,12 @@ from backtest.data.importers.record_parts import (
     known,
     named,
     with_facts,
-    yymmdd,
 )
 from backtest.data.importers.records import Records, Shape, Venue, read, sniffed
 from backtest.data.importers.source import Source
 from backtest.data.schema import PRICES
 from backtest.instruments import Instrument, Kind, Settle
+from backtest.venues.calendar import last_friday
 
 FUNDING = Shape(title="funding rates", fields=frozenset({"symbol", "fundingRateTimestamp"}))
 CONTRACTS = Shape(title="instruments", fields=frozenset({"symbol", "baseCoin", "quoteCoin"}))
@@ -87,15 +88,10 @@ def _instrument(symbol: str, category: str = "") -> Instrument | None:
     quote = "USDC" if pair in ("PERP", "") else pair
     if category == "spot":
         return instrument("bybit", Kind.SPOT, base, quote)
-    written = yymmdd(date) if date else f"{_last_friday(2000 + int(year), _QUARTER[month]):%y%m%d}" if month else ""
+    written = yymmdd(date) if date else f"{last_friday(2000 + int(year), _QUARTER[month]):%y%m%d}" if month else ""
     if (date and not written) or not (pair or date):
         return None
     return instrument("bybit", Kind.FUTURE if written else Kind.PERPETUAL, base, quote, written, inverse=float(quote == "USD"))
-
-
-def _last_friday(year: int, month: int) -> pd.Timestamp:
-    end = pd.Timestamp(year, month, 1) + pd.offsets.MonthEnd(0)
-    return end - pd.Timedelta((end.day_of_week - 4) % 7, "D")
 
 
 def _funding(one: Instrument, rows: Records) -> Funding:

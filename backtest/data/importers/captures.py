@@ -15,9 +15,10 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from backtest.data.importers.binance_specs import assumed_instrument, instrument_id
+from backtest.data.importers.binance_specs import VENUE, assumed_instrument
 from backtest.data.importers.captures_reader import Capture, market_of
 from backtest.data.importers.common import Part, Request
+from backtest.data.importers.naming import instrument_id
 from backtest.data.importers.source import Source
 from backtest.data.ticks.bars import TICK_BAR_COLUMNS, TickBars
 from backtest.data.validate import in_dataset
@@ -88,7 +89,7 @@ def _instrument(source: Source, request: Request) -> Instrument:
         raise DataError(f"{source.name}: holds {market.symbol} and --symbol says {request.symbol}; leave --symbol or the file out")
     symbol, _, date = market.symbol.partition("_")
     kind = Kind.SPOT if market.spot else Kind.FUTURE if date else Kind.PERPETUAL
-    known = request.known.get(instrument_id(symbol, kind, date))
+    known = request.known.get(instrument_id(VENUE, kind, symbol, date))
     return known or assumed_instrument(symbol, kind, date or None)
 
 

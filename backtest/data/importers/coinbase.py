@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from backtest.data.importers.canonical import row_length
 from backtest.data.importers.common import Csv, Part, Request, read_csv
-from backtest.data.importers.record_parts import wanted
+from backtest.data.importers.naming import VENUES, instrument_id
+from backtest.data.importers.record_parts import refuse_other
 from backtest.data.importers.source import Source
 from backtest.data.schema import PRICES
-from backtest.data.validate import Where, bar_step, refuse, time_errors
+from backtest.data.validate import Where, refuse, time_errors
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind
-
-VENUES = ("binance", "bybit", "okx", "kraken", "coinbase", "deribit", "bitmex")
 
 _TIMES = ("unix", "date", "time", "timestamp")
 _QUOTES = ("USDT", "USDC", "USD")
@@ -44,24 +44,20 @@ def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
         table = read_csv(source)
         names = {name.lower(): name for name in table.columns}
         one = _instrument(source, table, names)
-        if not wanted(table.text(names["symbol"])[0], one, request):
-            raise DataError(f"{source.name}: is of {one.id}, not of {request.symbol}; leave it out, or ask for the other symbol")
+        refuse_other(source, table.text(names["symbol"])[0], one, request)
         starts = _starts(table, names)
         order = np.argsort(starts.asi8, kind="stable")
         starts = starts[order]
-        where = _sorted(table, order)
+        where = _reordered(table, order)
         refuse(time_errors(starts, where))
-        step = bar_step(starts)
-        if step is None:
-            raise DataError(f"{table.where(0)}: one row does not tell a bar's length; add rows, or use a mapping")
         columns = {name: table.numbers(names[name])[order] for name in PRICES} | {
             ours: table.numbers(theirs)[order] for ours, theirs in _volumes(one, names).items()
         }
-        frame = pd.DataFrame(columns, index=(starts + step).rename("ts"))
+        frame = pd.DataFrame(columns, index=(starts + row_length(table, starts)).rename("ts"))
         yield Part(source=source, room="bars", key=one.id, frame=frame, where=where, instruments=[one])
 
 
-def _sorted(table: Csv, order: np.ndarray) -> Where:
+def _reordered(table: Csv, order: np.ndarray) -> Where:
     return lambda row: table.where(int(order[row]))
 
 
@@ -93,8 +89,7 @@ def _instrument(source: Source, table: Csv, names: dict[str, str]) -> Instrument
     if found is None:
         raise DataError(f'{table.where(0)}: symbol is "{symbols[0]}"; it must be a pair against {", ".join(_QUOTES)}; use a mapping')
     venue = _venue(source)
-    suffix = "" if venue == "binance" else f".{venue}"
-    return Instrument(id=f"{found[1]}{found[2]}-SPOT{suffix}", venue=venue, kind=Kind.SPOT, base=found[1], quote=found[2])
+    return Instrument(id=instrument_id(venue, Kind.SPOT, found[1] + found[2]), venue=venue, kind=Kind.SPOT, base=found[1], quote=found[2])
 
 
 def _venue(source: Source) -> str:

@@ -31,8 +31,8 @@ _FIRST_SECOND, _LAST_SECOND = 10**9, 10**10
 _YEARS = (1678, 2261)  # that fit into nanoseconds
 _NUMBER_LIKE = frozenset("0123456789")
 _WHOLE = re.compile(r"\d{1,18}")
-_ZONED = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
-_SHOWN = 60  # characters of a cell in a message
+ZONED = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
+SHOWN = 60  # characters of a cell in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,7 @@ class Csv:
     """Rows of a CSV file as text columns; `index` are the numbers of these rows among the file's rows, its header included."""
 
     def __init__(self, source: Source, columns: Mapping[str, Any], index: np.ndarray) -> None:
-        self.source, self.file = source, source.name
-        self._columns, self.index = columns, index
+        self.source, self._columns, self.index = source, columns, index
 
     def __len__(self) -> int:
         return len(self.index)
@@ -93,7 +92,7 @@ class Csv:
     @property
     def where(self) -> Where:
         """Row → "spot.csv line 17"; lines are counted when they are asked for, for good files never are."""
-        return lambda row: f"{self.file} line {_line_of(self.source, int(self.index[row]))}"
+        return lambda row: f"{self.source.name} line {_line_of(self.source, int(self.index[row]))}"
 
     def rows(self, keep: np.ndarray) -> "Csv":
         """The rows where `keep` is true."""
@@ -147,7 +146,7 @@ class Csv:
 
     def _column(self, name: str) -> Any:
         if name not in self._columns:
-            raise DataError(f'{self.file}: column "{name}" is missing; {did_you_mean(name, self.columns)}')
+            raise DataError(f'{self.source.name}: column "{name}" is missing; {did_you_mean(name, self.columns)}')
         return self._columns[name]
 
     def _numbers_one_by_one(self, name: str, texts: list[str | None]) -> np.ndarray:
@@ -178,7 +177,7 @@ class Csv:
                 continue
         parsed = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", utc=True, errors="coerce")
         self.refuse_unparsed(name, parsed.where(parsed.dt.year.between(*_YEARS)))
-        zoned = np.array([bool(_ZONED.search(text)) for text in texts])
+        zoned = np.array([bool(ZONED.search(text)) for text in texts])
         if zoned.any() and not zoned.all():
             row = int((zoned != zoned[0]).argmax())
             has, others = ("has a zone", "none") if zoned[row] else ("has no zone", "one")
@@ -283,7 +282,7 @@ def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
 
 def _shown(text: str) -> str:
     """A cell as a message can show it: not too long, and without what a terminal would obey."""
-    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    text = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
     return "".join(mark if mark.isprintable() else f"\\x{ord(mark):02x}" for mark in text)
 
 

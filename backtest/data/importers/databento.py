@@ -91,7 +91,7 @@ def _bars(table: Csv, symbols: "_Symbols", request: Request) -> Iterator[Part]:
     spreads = int((~outright).sum())
     why = "rows are of spreads between contracts, which are prices of neither, and were left out"
     if not outright.any():
-        yield Part(source=table.source, notes=[f"{table.file}: {spreads:,} {why}"])
+        yield Part(source=table.source, notes=[f"{table.source.name}: {spreads:,} {why}"])
     years = np.asarray(starts.year)
     for name, year in dict.fromkeys(zip(names[outright], years[outright], strict=True)):
         rows = np.flatnonzero((names == name) & (years == year))
@@ -141,7 +141,7 @@ def _ends(table: Csv, starts: pd.DatetimeIndex) -> pd.DatetimeIndex:
     try:
         return closes_of_days(pd.DatetimeIndex(days, tz="UTC"))[which]
     except DataError as error:
-        raise DataError(f"{table.file}: {error}") from error
+        raise DataError(f"{table.source.name}: {error}") from error
 
 
 def _prices(table: Csv, name: str) -> np.ndarray:

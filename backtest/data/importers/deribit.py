@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from backtest.data.importers.common import Part, Request
+from backtest.data.importers.naming import inverse_value, yymmdd
 from backtest.data.importers.record_parts import (
     Facts,
     Funding,
@@ -34,7 +35,6 @@ from backtest.data.importers.record_parts import (
     series_part,
     show_length,
     with_facts,
-    yymmdd,
 )
 from backtest.data.importers.records import Records, Shape, Venue, read, sniffed
 from backtest.data.importers.source import Source
@@ -61,7 +61,6 @@ DERIBIT = Venue(
 )
 
 _NAME = r"([A-Z0-9]+)(?:_([A-Z]+))?-(PERPETUAL|\d{1,2}[A-Z]{3}\d\d)"
-_VALUE = {"BTC": 10.0}  # of an inverse contract, in USD; 1 of ETH
 _SERIES = {"mark": "mark_price", "index": "index_price", "open_interest": "open_interest", "funding_8h": "funding_8h"}
 
 
@@ -96,7 +95,7 @@ def _instrument(name: str) -> Instrument | None:
     if found is None:
         return None
     base, quote, rest = found[1], found[2] or "USD", found[3]
-    value = 0.0 if found[2] else _VALUE.get(base, 1.0)
+    value = 0.0 if found[2] else inverse_value("deribit", base)
     if rest == "PERPETUAL":
         return instrument("deribit", Kind.PERPETUAL, base, quote, inverse=value)
     return instrument("deribit", Kind.FUTURE, base, quote, yymmdd(rest), inverse=value) if yymmdd(rest) else None

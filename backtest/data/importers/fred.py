@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from backtest.data.importers.canonical import column_series
 from backtest.data.importers.common import Part, Request, read_csv
 from backtest.data.importers.source import Source
 from backtest.data.validate import refuse, time_errors
@@ -57,25 +58,14 @@ def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
         values = table.numbers(code, _MISSING) / 100
         days = table.times(date)
         refuse(time_errors(days, table.where))
-        present = ~np.isnan(values)
-        if not present.any():
+        if np.isnan(values).all():
             raise DataError(f"{source.name}: no row has a value in {code}; download it again")
-        rows = np.flatnonzero(present)
-        odd = rows[np.abs(values[rows]) >= _HIGHEST]
+        odd = np.flatnonzero(np.abs(values) >= _HIGHEST)
         if len(odd):
             raise DataError(
                 f"{table.where(int(odd[0]))}: {code} is {values[odd[0]] * 100:g} percent a year; rates are below 100; correct the row"
             )
-        known = days[present] if in_force else _publication(days[present])
-        yield Part(
-            source=source,
-            room="series",
-            key=name,
-            frame=pd.DataFrame({"ts": days[present], "known_at": known, "value": values[present]}),
-            where=lambda row, rows=rows, table=table: table.where(int(rows[row])),
-            cut=int((~present).sum()),
-            why_cut="rows have no value and were left out",
-        )
+        yield column_series(table, name, days, values, known_at=days if in_force else _publication(days))
 
 
 def _publication(days: pd.DatetimeIndex) -> pd.DatetimeIndex:

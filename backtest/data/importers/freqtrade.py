@@ -15,23 +15,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backtest.data.importers.canonical import interval_hours
 from backtest.data.importers.common import Part, Request
-from backtest.data.importers.record_parts import delivery, wanted
+from backtest.data.importers.naming import VENUES, delivery, instrument_id, inverse_value
+from backtest.data.importers.record_parts import refuse_other
 from backtest.data.importers.source import Source
-from backtest.data.importers.tardis_symbols import contract_value
 from backtest.data.schema import PRICES
 from backtest.data.validate import refuse, time_errors
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle
-
-VENUES = ("binance", "bybit", "okx", "hyperliquid", "deribit", "dydx", "kraken", "bitmex", "coinbase")
 
 _MAGIC = (b"ARROW1", b"FEA1")
 _COLUMNS = ("date", *PRICES, "volume")
 _NAME = re.compile(
     r"(?P<base>[A-Z0-9]+)_(?P<quote>[A-Z0-9]+?)(?:_(?P<settle>[A-Z0-9]+))?(?:-(?P<date>\d{6}))?-(?P<frame>\d+[mhdw])(?:-(?P<kind>\w+))?\.feather"
 )
-_USUAL_HOURS = 8.0
 _UNITS = {"m": "min", "h": "h", "d": "D", "w": "W"}
 _KINDS = {
     "": "candles",
@@ -81,9 +79,7 @@ def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
 def _funding(source: Source, one: Instrument, table: pd.DataFrame, times: pd.DatetimeIndex, notes: list[str]) -> Part:
     """Funding events at their second; the interval is the distance to the nearer neighbour, as far as that tells it."""
     stamps = times.round("s").rename("ts")
-    apart = np.diff(stamps.asi8) / 3.6e12
-    hours = np.fmin(np.append(np.nan, apart), np.append(apart, np.nan))
-    hours = np.fmin(hours, _USUAL_HOURS)  # a hole is not a longer interval
+    hours = interval_hours(stamps)
     frame = pd.DataFrame({"rate": table["open"].to_numpy(dtype="float64"), "interval_hours": hours, "mark_price": np.nan}, index=stamps)
     return Part(source=source, room="funding", key=one.id, frame=frame, where=source.records(), instruments=[one], notes=notes)
 
@@ -126,19 +122,17 @@ def _instrument(source: Source, told: dict[str, str | None], request: Request) -
     kind = Kind.SPOT if settle is None else Kind.FUTURE if date else Kind.PERPETUAL
     if settle not in (None, base, quote):
         raise DataError(f"{source.name}: settles in {settle}, neither {base} nor {quote}; such contracts can't be held here; leave it out")
-    suffix = {Kind.SPOT: "SPOT", Kind.PERPETUAL: "PERP"}.get(kind, date)
     one = Instrument(
-        id=f"{base}{quote}-{suffix}" + ("" if venue == "binance" else f".{venue}"),
+        id=instrument_id(venue, kind, base + quote, date),
         venue=venue,
         kind=kind,
         base=base,
         quote=quote,
         settle=Settle.INVERSE if settle == base else Settle.LINEAR,
-        multiplier=contract_value(venue, base) if settle == base else 1.0,
+        multiplier=inverse_value(venue, base) if settle == base else 1.0,
         expires_at=delivery(date) if date else None,
     )
-    if not wanted(base + quote, one, request):
-        raise DataError(f"{source.name}: is of {one.id}, not of {request.symbol}; leave it out, or ask for the other symbol")
+    refuse_other(source, base + quote, one, request)
     return request.known.get(one.id, one), notes
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from backtest.data.importers.common import Part, Request
+from backtest.data.importers.naming import CURRENCIES
 from backtest.data.importers.record_parts import Funding, funding_parts, instrument, known, named
 from backtest.data.importers.records import Shape, Venue, read, sniffed
 from backtest.data.importers.source import Source
@@ -30,7 +31,6 @@ KRAKEN = Venue(
 
 _NOTE = "Kraken stamps a rate with the beginning of the period that it accrues over"
 _SYMBOL = r"P[FI]_[A-Z0-9]+USD"
-_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 
 
 def sniff(source: Source) -> str | None:
@@ -53,6 +53,6 @@ def _instrument(symbol: str) -> Instrument | None:
     found = re.fullmatch(r"(P[FI])_([A-Z0-9]+)USD", symbol)
     if found is None:
         return None
-    base = _NAMES.get(found[2], found[2])
+    base = CURRENCIES.get(found[2], found[2])
     one = instrument("kraken", Kind.PERPETUAL, base, "USD", inverse=float(found[1] == "PI"))
     return replace(one, id=f"PI_{one.id}") if found[1] == "PI" else one

@@ -14,6 +14,7 @@
 Every key is described in `data/README.md`. Unknown keys are refused: a misspelt `scale` would be a hundredfold rate.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -24,6 +25,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from backtest.data.importers.common import EPOCH_UNITS
 from backtest.data.parquet import utc
 from backtest.data.schema import PRICES
 from backtest.errors import ParameterError, did_you_mean
@@ -41,7 +43,6 @@ MISSING = ("", ".", "NaN", "nan", "NA", "null")
 
 _KEYS = ("what", "name", "missing", "interval_hours", "time", "columns", "scale", "instrument")
 _TIME_KEYS = ("column", "format", "unit", "timezone", "stamp", "bar", "delay", "known_at")
-_UNITS = ("s", "ms", "us", "ns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +128,8 @@ class _Reader:
         if stamp == "start" and "bar" not in time:
             self.wrong("time.bar", 'is missing; a table stamped with the start needs the bar\'s length, such as bar = "1h"')
         self.known(what, time)
-        if time.get("unit") not in (None, *_UNITS):
-            self.wrong("time.unit", f'is "{time["unit"]}"; Unix times are in {", ".join(_UNITS)}')
+        if time.get("unit") not in (None, *EPOCH_UNITS):
+            self.wrong("time.unit", f'is "{time["unit"]}"; Unix times are in {", ".join(EPOCH_UNITS)}')
         return TimeRule(
             column=self.text("time.column", time["column"]),
             format=time.get("format"),
@@ -200,7 +201,8 @@ class _Reader:
         return float(value)
 
     def length(self, key: str, value: object) -> pd.Timedelta:
-        length = pd.to_timedelta(value if isinstance(value, str) else "", errors="coerce")
+        # a number without a unit would be nanoseconds
+        length = pd.to_timedelta(value if isinstance(value, str) and re.search("[A-Za-z]", value) else "", errors="coerce")
         if pd.isna(length) or length < pd.Timedelta(0):
             self.wrong(key, f'is {value!r}; it must be a length of time such as "1h" or "1D"')
         return length

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from backtest.data.importers.common import Part, Request
+from backtest.data.importers.naming import delivery, inverse_value, linear_size
 from backtest.data.importers.record_parts import (
     Facts,
     Funding,
@@ -24,7 +25,6 @@ from backtest.data.importers.record_parts import (
     bars_part,
     by_instrument,
     contract_lists,
-    delivery,
     funding_parts,
     instrument,
     known,
@@ -48,8 +48,6 @@ OKX = Venue(
 )
 
 _SYMBOL = r"[A-Z0-9]+-(?:USDT|USDC|USD)(?:-SWAP|-\d{6})?"
-_VALUE = {"BTC": 100.0}  # of an inverse contract, in USD; 10 of any other coin
-_SIZE = {"BTC": 0.01, "ETH": 0.1}  # of a linear contract in USDT, in base units
 
 
 def sniff(source: Source) -> str | None:
@@ -79,12 +77,12 @@ def _instrument(symbol: str) -> Instrument | None:
     base, quote, rest = found.groups()
     if rest is None:
         return instrument("okx", Kind.SPOT, base, quote)
-    value = _VALUE.get(base, 10.0) if quote == "USD" else 0.0
+    value = inverse_value("okx", base) if quote == "USD" else 0.0
     if rest != "SWAP" and not delivery(rest):
         return None
     kind, date = (Kind.PERPETUAL, "") if rest == "SWAP" else (Kind.FUTURE, rest)
     one = instrument("okx", kind, base, quote, date, inverse=value)
-    return with_facts(one, multiplier=_SIZE.get(base)) if quote == "USDT" else one
+    return one if value else with_facts(one, multiplier=linear_size("okx", base, quote))
 
 
 def _bars(rows: Records, request: Request, facts: Facts) -> Part:

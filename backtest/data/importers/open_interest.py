@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 
+from backtest.data.importers.canonical import column_series, row_length
 from backtest.data.importers.common import Csv, Part, Request, read_csv
 from backtest.data.importers.source import Source
-from backtest.data.validate import bar_step, refuse, time_errors
+from backtest.data.validate import refuse, time_errors
 from backtest.errors import DataError
 
 # the aggregator's letter → the venue's ending of an id
@@ -43,9 +43,7 @@ def _series(table: Csv, symbol: str) -> Part:
         raise DataError(f'{table.where(0)}: symbol is "{symbol}", not a perpetual such as ETHUSD_PERP.A; leave its rows out')
     starts = table.times("timestamp")
     refuse(time_errors(starts, table.where))
-    step = bar_step(starts)
-    if step is None:
-        raise DataError(f"{table.where(0)}: one row does not tell how long it covers; add rows, or use a mapping")
+    ends = starts + row_length(table, starts)
     low, high, close = (table.numbers(f"oi_{name}") for name in ("low", "high", "close"))
     wrong = np.flatnonzero(~((low >= 0) & (low <= close) & (close <= high)))
     if len(wrong):
@@ -54,11 +52,4 @@ def _series(table: Csv, symbol: str) -> Part:
             f"{table.where(row)}: oi_close is {close[row]:.15g} with low {low[row]:.15g} and high {high[row]:.15g}; "
             "it must lie between them and not be negative; correct the row or remove it"
         )
-    ends = starts + step
-    return Part(
-        source=table.source,
-        room="series",
-        key=f"{found[1]}{found[2]}-PERP{_EXCHANGES[found[3]]}.open_interest_value",
-        frame=pd.DataFrame({"ts": ends, "known_at": ends, "value": close}),
-        where=table.where,
-    )
+    return column_series(table, f"{found[1]}{found[2]}-PERP{_EXCHANGES[found[3]]}.open_interest_value", ends, close)

@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from backtest.data.importers.canonical import interval_hours
 from backtest.data.importers.common import Part, Request
+from backtest.data.importers.naming import delivery, instrument_id
 from backtest.data.importers.records import Records, Shape
+from backtest.data.importers.source import Source
+from backtest.data.schema import FUNDING_COLUMNS
 from backtest.data.validate import bar_step, show_time
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle
 
 Facts = Mapping[str, Instrument]
 
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_DELIVERY_HOUR = pd.Timedelta(8, "h")  # of all these venues, UTC
-_SUFFIX = {Kind.SPOT: "SPOT", Kind.PERPETUAL: "PERP"}
 _LATE = pd.Timedelta(5, "min")
-_USUAL_HOURS = 8.0  # of most venues, and the longest interval of any
 
 
 class Funding(NamedTuple):
@@ -44,7 +44,7 @@ class Funding(NamedTuple):
 def instrument(venue: str, kind: Kind, base: str, quote: str, date: str = "", *, inverse: float = 0.0) -> Instrument:
     """An instrument as far as its symbol tells; `date` is a delivery as yymmdd, `inverse` an inverse contract's value in the quote currency."""
     return Instrument(
-        id=f"{base}{quote}-{_SUFFIX.get(kind, date)}.{venue}",
+        id=instrument_id(venue, kind, base + quote, date),
         venue=venue,
         kind=kind,
         base=base,
@@ -61,21 +61,6 @@ def with_facts(one: Instrument, **facts: Any) -> Instrument:
         name: float(value) if isinstance(value, float) else value for name, value in facts.items() if value is not None and value == value
     }
     return replace(one, **said)
-
-
-def delivery(date: str) -> pd.Timestamp | None:
-    """Delivery of the contract named yymmdd, at 08:00 UTC; None if that is not a date."""
-    day = pd.to_datetime(date, format="%y%m%d", errors="coerce", utc=True) if re.fullmatch(r"\d{6}", date) else pd.NaT
-    return None if pd.isna(day) else day.as_unit("ns") + _DELIVERY_HOUR
-
-
-def yymmdd(date: str) -> str:
-    """A date such as 27DEC24 or 5JAN24 as 241227; "" if it is none."""
-    found = re.fullmatch(r"(\d{1,2})([A-Z]{3})(\d\d)", date)
-    if found is None or found[2] not in _MONTHS:
-        return ""
-    written = f"{found[3]}{_MONTHS.index(found[2]) + 1:02}{int(found[1]):02}"
-    return written if delivery(written) else ""
 
 
 def by_instrument(
@@ -100,6 +85,12 @@ def by_instrument(
 def wanted(symbol: str, one: Instrument, request: Request) -> bool:
     """Whether the user asked for all, or for this one: by the venue's symbol, its pair or its id."""
     return request.symbol in (None, symbol, one.base + one.quote, one.id)
+
+
+def refuse_other(source: Source, symbol: str, one: Instrument, request: Request) -> None:
+    """Raise `DataError` for a file of another instrument than the user asked for."""
+    if not wanted(symbol, one, request):
+        raise DataError(f"{source.name}: is of {one.id}, not of {request.symbol}; leave it out, or ask for the other symbol")
 
 
 def known(one: Instrument, request: Request, facts: Facts) -> Instrument:
@@ -127,22 +118,28 @@ def named(records: Records, request: Request, pattern: str, instrument_of: Calla
 def contract_lists(
     tables: Sequence[Records], shape: Shape, describe: Callable[[Records], list[Instrument | None]], request: Request, column: str
 ) -> tuple[list[Part], Facts]:
-    """The parts of the lists of contracts among some tables, and what they say of each instrument; `column` holds the symbol."""
+    """The parts of the lists of contracts among some tables, and what they say of each instrument; `column` holds the symbol.
+
+    Raises `DataError` if there are lists only and none has what the user wants.
+    """
     lists = [(records, describe(records)) for records in tables if records.shape is shape]
     facts = {one.id: one for _, found in lists for one in found if one}
-    return [contracts_part(records, request, column, found) for records, found in lists], facts
+    parts = [_contracts_part(records, request, column, found) for records, found in lists]
+    if len(lists) == len(tables) and not any(part.instruments for part in parts):
+        raise DataError(f"{'; '.join(parts[0].notes)}; choose another list or --symbol")
+    return parts, facts
 
 
-def contracts_part(records: Records, request: Request, column: str, found: Sequence[Instrument | None]) -> Part:
+def _contracts_part(records: Records, request: Request, column: str, found: Sequence[Instrument | None]) -> Part:
     """A list of contracts, one for each record; those without one (options, combinations) are counted."""
     symbols = records.text(column)
     chosen = [one for symbol, one in zip(symbols, found, strict=True) if one is not None and wanted(symbol, one, request)]
+    others, notes = sum(one is None for one in found), []
     if not chosen:
-        whose = f" of {request.symbol}" if request.symbol else ""
-        raise DataError(f"{records.source.name}: lists no spot, perpetual or future{whose}; choose another list or --symbol")
-    others = sum(one is None for one in found)
-    told = f"{records.source.name}: {others:,} options, combinations or contracts of a kind that can't be imported were left out"
-    return Part(source=records.source, instruments=chosen, notes=[told] if others else [])
+        notes.append(f"lists no spot, perpetual or future{f' of {request.symbol}' if request.symbol else ''}")
+    elif others:
+        notes.append(f"{others:,} options, combinations or contracts of a kind that can't be imported were left out")
+    return Part(source=records.source, instruments=chosen, notes=[f"{records.source.name}: {told}" for told in notes])
 
 
 def bar_length(records: Records, starts: pd.DatetimeIndex, request: Request) -> tuple[pd.Timedelta, list[str]]:
@@ -170,17 +167,17 @@ def funding_parts(pieces: Sequence[Funding]) -> Iterator[Part]:
     """Funding events at their second, in order; where a venue doesn't say the interval it is the distance to the nearer event, at most 8 h."""
     together: dict[str, pd.DatetimeIndex] = {}
     for piece in pieces:
-        before = together.get(piece.one.id)
         times = piece.times.round("s")
-        together[piece.one.id] = times if before is None else before.union(times)
+        together[piece.one.id] = together.get(piece.one.id, times).union(times).unique().sort_values()
     for piece in pieces:
-        times = piece.times.round("s")
-        columns = {"rate": piece.columns["rate"]}
-        columns["interval_hours"] = piece.columns.get(
-            "interval_hours", _interval_hours(times, together[piece.one.id].unique().sort_values())
-        )
-        columns["mark_price"] = piece.columns.get("mark_price", np.full(len(times), np.nan))
-        frame = pd.DataFrame({**columns, **piece.columns}, index=times.rename("ts"))
+        times, every = piece.times.round("s"), together[piece.one.id]
+        told = {
+            "interval_hours": interval_hours(every)[every.get_indexer(times)],
+            "mark_price": np.full(len(times), np.nan),
+            **piece.columns,
+        }
+        columns = [*FUNDING_COLUMNS, *(name for name in told if name not in FUNDING_COLUMNS)]
+        frame = pd.DataFrame(told, index=times.rename("ts"))[columns]
         yield _part(piece.records, "funding", piece.one, frame, np.ones(len(times), dtype=bool), piece.notes)
 
 
@@ -220,13 +217,6 @@ def _part(
         why_cut="rows have no value and were left out" if room == "series" else "bars were not finished and were left out",
         notes=[*notes, *twice],
     )
-
-
-def _interval_hours(times: pd.DatetimeIndex, together: pd.DatetimeIndex) -> np.ndarray:
-    """Hours to the nearer of an event's neighbours, at most eight: a hole is not a longer interval."""
-    apart = np.diff(together.to_numpy(dtype="datetime64[ns]").astype(np.int64)) / 3.6e12
-    nearer = np.fmin(np.append(np.nan, apart), np.append(apart, np.nan))
-    return np.asarray(np.fmin(nearer, _USUAL_HOURS)[together.get_indexer(times)])
 
 
 def show_length(step: pd.Timedelta) -> str:

@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backtest.data.importers.common import unix_times
+from backtest.data.importers.common import SHOWN, ZONED, unix_times
 from backtest.data.importers.source import Source
 from backtest.data.validate import Where
 from backtest.errors import DataError, did_you_mean
 
-_ZONED = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _FIRST, _LAST = pd.Timestamp("2001-09-09", tz="UTC"), pd.Timestamp("2200-01-01", tz="UTC")
-_SHOWN = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +134,13 @@ class Records:
 
     def _iso_times(self, name: str, values: list[str]) -> pd.DatetimeIndex:
         for row, value in enumerate(values):
-            if not _ZONED.search(value):
+            if not ZONED.search(value):
                 known = "a time without its zone; add Z if it is UTC, or" if re.match(r"\d{4}-", value) else "not a time (ISO 8601);"
-                raise DataError(f'{self.where(row)}: {name} is "{value[:_SHOWN]}", {known} correct the record')
+                raise DataError(f'{self.where(row)}: {name} is "{value[:SHOWN]}", {known} correct the record')
         parsed = pd.to_datetime(pd.Series(values, dtype=object), format="ISO8601", utc=True, errors="coerce").astype("datetime64[ns, UTC]")
         wrong = np.flatnonzero(parsed.isna() | (parsed < _FIRST) | (parsed > _LAST))
         if len(wrong):
-            at, told = self.where(int(wrong[0])), values[int(wrong[0])][:_SHOWN]
+            at, told = self.where(int(wrong[0])), values[int(wrong[0])][:SHOWN]
             raise DataError(f'{at}: {name} is "{told}", not a time of a market (ISO 8601, from 2001 on); correct the record or remove it')
         return pd.DatetimeIndex(parsed, name="ts")
 
@@ -306,4 +304,4 @@ def _json_or_none(text: str | bytes) -> Any:
 
 def _show(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

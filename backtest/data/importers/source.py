@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from backtest.data.place import reached
 from backtest.data.validate import Where, in_file
 from backtest.errors import DataError
 
@@ -188,11 +189,9 @@ def _remote(url: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
 
     try:
         system, path = url_to_fs(url)
-        names = sorted(system.find(path)) if system.isdir(path) else [path]
     except (ImportError, ValueError) as error:
         raise DataError(f"{url}: can't be opened ({_short(error)}); install what reads such URLs, or copy the file here") from error
-    except OSError as error:
-        raise DataError(f"{url}: can't be reached ({_short(error)}); check the address and your access") from error
+    names = sorted(system.find(path)) if reached(url, lambda: system.isdir(path)) else [path]
     for name in names:
         if name == path or _of_data(name):
             yield system.unstrip_protocol(name), lambda name=name: system.open(name, "rb")

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from backtest.data.importers.common import Csv, Part, Request, csv_blocks
+from backtest.data.importers.record_parts import refuse_other, wanted
 from backtest.data.importers.source import Source
 from backtest.data.importers.tardis_symbols import described, instrument
-from backtest.data.importers.tardis_ticker import Ticker
+from backtest.data.importers.tardis_ticker import Ticker, place_at
 from backtest.data.ticks import Quotes, Ticks, Trades, in_step
 from backtest.data.ticks.bars import TickBars
 from backtest.errors import DataError
@@ -58,7 +59,7 @@ def parse(sources: Sequence[Source], request: Request) -> Iterator[Part]:
     for source in kinds.get(INSTRUMENTS, []):
         found = _described(source)
         known |= found
-        yield Part(source=source, instruments=list(found.values()))
+        yield Part(source=source, instruments=[one for (_, symbol), one in found.items() if wanted(symbol, one, request)])
     yield from _tickers(kinds.get(TICKER, []), request, known)
     ticks = sorted(kinds.get(TRADES, []) + kinds.get(QUOTES, []), key=lambda source: source.path.name)
     yield from _tick_bars(ticks, request, known)
@@ -72,28 +73,23 @@ def _described(source: Source) -> dict[_Market, Instrument]:
         raise DataError(f"{source.name}: {error}") from error
 
 
-def _market(table: Csv, row: int, known: _Known) -> tuple[Instrument, float | None]:
-    """The instrument of a row and the unit of its amounts."""
-    exchange, symbol = table.rows(_only(row, len(table))).text("exchange")[0], table.rows(_only(row, len(table))).text("symbol")[0]
+def _markets(table: Csv) -> Iterator[tuple[_Market, np.ndarray]]:
+    """Each market in a block, and its rows as a mask."""
+    pairs = list(zip(table.text("exchange"), table.text("symbol"), strict=True))
+    names = np.array([" ".join(pair) for pair in pairs], dtype=object)
+    for pair in dict.fromkeys(pairs):
+        yield pair, names == " ".join(pair)
+
+
+def _instrument(table: Csv, row: int, market: _Market, known: _Known) -> tuple[Instrument, float | None]:
+    """The instrument of a market that a row is of, and the unit of its amounts."""
     try:
-        one, unit = instrument(exchange, symbol)
+        one, unit = instrument(*market)
     except DataError as error:
-        if (exchange, symbol) in known:
-            return known[exchange, symbol], float("nan")
+        if market in known:
+            return known[market], float("nan")
         raise DataError(f"{table.where(row)}: {error}") from error
-    return known.get((exchange, symbol), one), unit
-
-
-def _markets(table: Csv) -> list[np.ndarray]:
-    """The rows of each market in a block, as masks."""
-    names = np.array([f"{a} {b}" for a, b in zip(table.text("exchange"), table.text("symbol"), strict=True)], dtype=object)
-    return [names == name for name in dict.fromkeys(names)]
-
-
-def _only(row: int, size: int) -> np.ndarray:
-    mask = np.zeros(size, dtype=bool)
-    mask[row] = True
-    return mask
+    return known.get(market, one), unit
 
 
 # --- derivative_ticker ---------------------------------------------------------------------------------------
@@ -101,16 +97,17 @@ def _only(row: int, size: int) -> np.ndarray:
 
 def _tickers(sources: Sequence[Source], request: Request, known: _Known) -> Iterator[Part]:
     """Bars as far as they are whole after each file, the others and the funding events after the last."""
-    markets: dict[str, Ticker] = {}
+    tickers: dict[str, Ticker] = {}
     for source in sorted(sources, key=lambda source: source.path.name):
         for table in csv_blocks(source):
-            for rows in _markets(table):
-                one, _ = _market(table, int(np.flatnonzero(rows)[0]), known)
-                markets.setdefault(one.id, Ticker(one, request.bar)).add(table if rows.all() else table.rows(rows))
-        for market in markets.values():
-            yield from market.parts(source)
-    for market in markets.values():
-        yield from market.rest()
+            for market, rows in _markets(table):
+                one, _ = _instrument(table, int(rows.argmax()), market, known)
+                if wanted(market[1], one, request):
+                    tickers.setdefault(one.id, Ticker(one, request.bar)).add(table if rows.all() else table.rows(rows))
+        for ticker in tickers.values():
+            yield from ticker.parts(source)
+    for ticker in tickers.values():
+        yield from ticker.rest()
 
 
 # --- trades and quotes ---------------------------------------------------------------------------------------
@@ -120,7 +117,7 @@ def _tick_bars(sources: Sequence[Source], request: Request, known: _Known) -> It
     """Bars of each market, from its trades and its quotes together."""
     markets: dict[str, tuple[Instrument, float | None, dict[str, list[Source]]]] = {}
     for source in sources:
-        one, unit = _sole_market(source, known)
+        one, unit = _sole_market(source, request, known)
         files = markets.setdefault(one.id, (one, unit, {}))[2]
         files.setdefault(str(sniff(source)), []).append(source)
     for one, unit, files in markets.values():
@@ -131,7 +128,7 @@ def _tick_bars(sources: Sequence[Source], request: Request, known: _Known) -> It
         empty = ["depth_10bps", "depth_50bps"] + ([] if QUOTES in files else ["bid", "ask", "bid_size", "ask_size", "spread"])
         empty += [] if TRADES in files else ["volume", "taker_buy_volume", "trades"]
         for frame in _made(maker, blocks):
-            where = _at(every[-1].name, pd.DatetimeIndex(frame.index))
+            where = place_at(every[-1].name, "in the bar to", pd.DatetimeIndex(frame.index))
             yield Part(source=every[-1], room="bars", key=one.id, frame=frame.drop(columns=empty), where=where, instruments=[one])
         told = f"{one.id}: {maker.left_out:,} bars of {request.bar / pd.Timedelta('1min'):g} min that its ticks cover only in part were left out"
         for source in every:
@@ -144,14 +141,15 @@ def _made(maker: TickBars, blocks: Iterable[Ticks]) -> Iterator[pd.DataFrame]:
     yield from maker.finish()
 
 
-def _sole_market(source: Source, known: _Known) -> tuple[Instrument, float | None]:
-    """The market of a file of ticks; raises `DataError` for a file of several, whose ticks would not fit into bounded memory."""
+def _sole_market(source: Source, request: Request, known: _Known) -> tuple[Instrument, float | None]:
+    """The market of a file of ticks; raises `DataError` for one not asked for, and for several, whose ticks would not fit into bounded memory."""
     first: str | None = None
     found: tuple[Instrument, float | None] | None = None
     for table in csv_blocks(source):
-        for rows in _markets(table):
-            row = int(np.flatnonzero(rows)[0])
-            one, unit = _market(table, row, known)
+        for market, rows in _markets(table):
+            row = int(rows.argmax())
+            one, unit = _instrument(table, row, market, known)
+            refuse_other(source, market[1], one, request)
             if first not in (None, one.id):
                 raise DataError(f"{table.where(row)}: is of {one.id}, the rows before are of {first}; import one symbol a file")
             first, found = one.id, (one, unit)
@@ -202,7 +200,9 @@ def _base(table: Csv, amount: np.ndarray, price: np.ndarray, unit: float | None)
     if unit is None:
         return amount
     if np.isnan(unit):
-        raise DataError(f"{table.file}: the unit of its amounts is not known, so sizes can't be told; import its derivative_ticker instead")
+        raise DataError(
+            f"{table.source.name}: the unit of its amounts is not known, so sizes can't be told; import its derivative_ticker instead"
+        )
     bad = np.flatnonzero(price <= 0)
     if len(bad):
         raise DataError(f"{table.where(int(bad[0]))}: price is {price[bad[0]]:g}; prices must be above 0; correct the row or remove it")
@@ -216,7 +216,3 @@ def _days(sources: Sequence[Source]) -> tuple[pd.Timestamp | None, pd.Timestamp 
         return None, None
     told: list[Any] = sorted(pd.Timestamp(day, tz="UTC") for day in days if day)
     return told[0], told[-1] + pd.Timedelta("1D")
-
-
-def _at(name: str, ends: pd.DatetimeIndex) -> Any:
-    return lambda row: f"{name} in the bar to {ends[row]:%Y-%m-%dT%H:%M:%SZ}"

@@ -10,18 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from backtest.data.importers.record_parts import delivery, yymmdd
+from backtest.data.importers.naming import CURRENCIES, delivery, instrument_id, inverse_value, linear_size, yymmdd
 from backtest.errors import DataError, did_you_mean
 from backtest.instruments import Instrument, Kind, Settle
 
 _QUOTED = r"(?P<base>[A-Z0-9]+?)(?P<quote>USDT|USDC|FDUSD|BUSD|USD)"
-# what one contract of an inverse market is worth in its quote currency: (venue, base) → other than 1
-_CONTRACTS = {
-    ("deribit", "BTC"): 10.0, ("binance", "BTC"): 100.0, ("binance", ""): 10.0, ("okx", "BTC"): 100.0, ("okx", ""): 10.0,
-}  # fmt: skip
-# what one contract of a linear market is, in base units, where it is not 1
-_SIZES = {("okx", "BTC", "USDT"): 0.01, ("okx", "ETH", "USDT"): 0.1}
-_CURRENCIES = {"XBT": "BTC", "XDG": "DOGE"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,22 +104,16 @@ def described(content: Mapping[str, Any]) -> Instrument:
     return replace(_named(one, str(content["id"])), tick=tick, lot=step / one.multiplier if one.settle is Settle.INVERSE else step)
 
 
-def contract_value(venue: str, base: str) -> float:
-    """What one inverse contract of a venue is worth in its quote currency."""
-    return _CONTRACTS.get((venue, base), _CONTRACTS.get((venue, ""), 1.0))
-
-
 def _made(venue: str, kind: Kind, settle: Settle, base: str, quote: str, expires_at: pd.Timestamp | None) -> Instrument:
-    base = _CURRENCIES.get(base, base)
-    suffix = {Kind.SPOT: "SPOT", Kind.PERPETUAL: "PERP"}.get(kind) or f"{expires_at:%y%m%d}"
+    base = CURRENCIES.get(base, base)
     return Instrument(
-        id=f"{base}{quote}-{suffix}" + ("" if venue == "binance" else f".{venue}"),
+        id=instrument_id(venue, kind, base + quote, f"{expires_at:%y%m%d}" if expires_at else None),
         venue=venue,
         kind=kind,
         base=base,
         quote=quote,
         settle=settle,
-        multiplier=contract_value(venue, base) if settle is Settle.INVERSE else _SIZES.get((venue, base, quote), 1.0),
+        multiplier=inverse_value(venue, base) if settle is Settle.INVERSE else linear_size(venue, base, quote),
         expires_at=expires_at,
     )
 

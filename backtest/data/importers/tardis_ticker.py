@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from backtest.data.importers.canonical import interval_hours
 from backtest.data.importers.common import Csv, Part
 from backtest.data.importers.source import Source
 from backtest.data.validate import Where, show_time
@@ -88,8 +89,7 @@ class Ticker:
             yield Part(source=self.source, instruments=[self.one], notes=notes)
             return
         times = np.array(sorted(self.funding))
-        gaps = np.diff(times) / 3.6e12
-        hours = np.fmin(np.append(gaps, np.nan), np.append(np.nan, gaps))
+        hours = interval_hours(pd.DatetimeIndex(times, tz="UTC"))
         frame = pd.DataFrame(
             {
                 "rate": [told.rate for told in paid.values()],
@@ -103,7 +103,7 @@ class Ticker:
             room="funding",
             key=self.one.id,
             frame=frame,
-            where=_at(self.source.name, "funding of", pd.DatetimeIndex(frame.index)),
+            where=place_at(self.source.name, "funding of", pd.DatetimeIndex(frame.index)),
             instruments=[self.one],
             notes=notes,
         )
@@ -117,7 +117,7 @@ class Ticker:
             room="bars",
             key=self.one.id,
             frame=frame,
-            where=_at(source.name, "in the bar to", index),
+            where=place_at(source.name, "in the bar to", index),
             instruments=[self.one],
         )
 
@@ -156,5 +156,6 @@ class Ticker:
                 self.funding[int(paid[row])] = _Told(int(stamp[row]), float(rates[row]), float(mark[row]))
 
 
-def _at(name: str, what: str, times: pd.DatetimeIndex) -> Where:
+def place_at(name: str, what: str, times: pd.DatetimeIndex) -> Where:
+    """Places of rows that were made of many: row → "a.csv in the bar to 2024-03-29T00:01Z"."""
     return lambda row: f"{name} {what} {show_time(times[row])}"

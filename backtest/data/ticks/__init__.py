@@ -1,6 +1,6 @@
 """Ticks: quotes, trades and depth of one market in the order in which they became known, as blocks of arrays.
 
-An importer reads a vendor's file into `Ticks`, a bounded block at a time; `tick_bars` makes bars of them. A tick's time is the instant at which
+An importer reads a vendor's file into `Ticks`, a bounded block at a time; `bars_from_ticks` makes bars of them. A tick's time is the instant at which
 it was *known*: the local receive time where the vendor has one, else the exchange's own. Quotes are the best bid and ask, and hold until the
 next; so does a depth, the resting notional within 10 or 50 bps of the mid, both sides together, in the quote currency.
 
@@ -27,7 +27,6 @@ EARLIEST, LATEST = (pd.Timestamp(year, tz="UTC").as_unit("ns").value for year in
 _NO_STAMPS: Stamps = np.empty(0, dtype=np.int64)
 _NONE: Floats = np.empty(0)
 _PRICES, _SIZES = ("bid", "ask", "price"), ("bid_size", "ask_size", "size", "depth_10bps", "depth_50bps")
-_MAY_LACK = ("bid", "ask", "bid_size", "ask_size", "depth_10bps", "depth_50bps")
 
 
 class Quotes(NamedTuple):
