@@ -377,10 +377,6 @@ class Market:
             if len(values) >= FEWEST_WINDOW_BARS:
                 return float(values.mean()), f"mean of the {label} over the last {window.total_seconds() / 60:.0f} minutes"
         closes = self._dataset.bars(instrument, None, expiry)["close"]
-        if len(closes) == 0:
-            raise DataError(
-                f"{instrument}: no settlement price: no bar before its expiry {utc(expiry.value)}; import its settlement or its bars"
-            )
         return float(closes.iloc[-1]), "the contract's last close before expiry"
 
     def _own_spot(self, instrument: str) -> str | None:

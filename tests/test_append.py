@@ -146,15 +146,16 @@ def test_mark_prices_join_the_bars_of_their_stamps(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
-def test_a_change_behind_the_back_is_noticed_where_rows_are_merged(tmp_path: Path) -> None:
+def test_nothing_is_added_to_a_block_that_was_changed_behind_the_back(tmp_path: Path) -> None:
     whole = bars("2024-01-01T01:00", 30)
     add(tmp_path / "set", whole)
     (part,) = (tmp_path / "set" / "bars").rglob("*.parquet")
     frame = pd.read_parquet(part)
     frame.loc[3, "close"] = -1.0
     frame.to_parquet(part)
-    with pytest.raises(DataError, match=r"ETHUSDT-SPOT bar at 2024-01-01T04:00Z: (low|close) .*"):
-        add(tmp_path / "set", whole[:2])
+    for rows in (whole[:2], bars("2024-01-03", 2)):  # among what is there, and after it
+        with pytest.raises(DataError, match=r"year=2024: was changed or lost since it was written, so nothing is added to it; restore it"):
+            add(tmp_path / "set", rows)
 
 
 # --- pieces, columns and time -------------------------------------------------------------------------------

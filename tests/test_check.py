@@ -9,9 +9,9 @@ import pytest
 
 from backtest.data.checks import check_dataset
 from backtest.data.checks.findings import InMemory, examine
-from backtest.data.merge import merge
-from backtest.data.schema import Tables
-from backtest.data.store import open_dataset, write_dataset
+from backtest.data.merge import merge_instruments
+from backtest.data.schema import ROOMS, Tables
+from backtest.data.store import Facts, open_dataset, updating, write_dataset
 from backtest.data.validate import (
     bar_errors,
     bar_step,
@@ -19,7 +19,6 @@ from backtest.data.validate import (
     in_dataset,
     missing_bars,
     missing_funding,
-    problems,
     refuse,
     series_errors,
     show_time,
@@ -35,6 +34,11 @@ pytest_plugins = ["real_sets"]
 SPOT, PERP, FUTURE = "ETHUSDT-SPOT", "ETHUSDT-PERP", "ETHUSDT-240105"
 
 
+def problems(tables: Tables) -> list[str]:
+    """What true data lack, as `carry data check` says it."""
+    return [finding.text for finding in examine(InMemory(tables)).findings if finding.grave]
+
+
 def notes(tables: Tables) -> list[str]:
     return [finding.text for finding in examine(InMemory(tables)).findings if not finding.grave]
 
@@ -47,7 +51,7 @@ def put(key: str, row: int, column: str, value: float) -> Callable[[Tables], Non
 
 
 def test_the_fixture_has_no_errors_and_no_problems(tables: Tables) -> None:
-    assert list(table_errors(tables)) == list(problems(tables)) == list(notes(tables)) == []
+    assert list(table_errors(tables)) == problems(tables) == list(notes(tables)) == []
 
 
 @pytest.mark.parametrize(
@@ -142,14 +146,14 @@ def test_seconds_are_shown_where_there_are_some() -> None:
 
 def test_missing_bars_are_told(tables: Tables) -> None:
     tables.bars[SPOT] = tables.bars[SPOT].drop(tables.bars[SPOT].index[[5, 6, 20]])
-    assert list(problems(tables)) == [
+    assert problems(tables) == [
         "ETHUSDT-SPOT: 3 bars are missing: 2023-12-31T06:00Z, 2023-12-31T07:00Z, 2023-12-31T21:00Z; import them, or allow the gap when loading"
     ]
 
 
 def test_a_missing_funding_event_is_told(tables: Tables) -> None:
     tables.funding[PERP] = tables.funding[PERP].drop(tables.funding[PERP].index[3])
-    assert list(problems(tables)) == ["ETHUSDT-PERP: 1 funding event is missing: 2024-01-01T00:00Z; import it, or end the run before"]
+    assert problems(tables) == ["ETHUSDT-PERP: 1 funding event is missing: 2024-01-01T00:00Z; import it, or end the run before"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,7 @@ def test_a_change_of_interval_is_no_missing_event() -> None:
 
 def test_a_perpetual_without_funding_and_an_instrument_without_bars_are_told(tables: Tables) -> None:
     del tables.funding[PERP], tables.bars[FUTURE]
-    assert list(problems(tables)) == [
+    assert problems(tables) == [
         "ETHUSDT-240105: has no bars; import them, or leave the instrument out",
         "ETHUSDT-PERP: is a perpetual without funding; import its funding rates",
     ]
@@ -193,7 +197,7 @@ def test_a_perpetual_without_funding_and_an_instrument_without_bars_are_told(tab
 
 def test_a_spot_and_a_future_without_a_common_time_are_told(tables: Tables) -> None:
     tables.bars[FUTURE] = tables.bars[FUTURE].set_axis(tables.bars[FUTURE].index + pd.Timedelta("2D"))
-    assert list(problems(tables)) == [
+    assert problems(tables) == [
         "ETHUSDT-240105 (2024-01-02T12:00Z to 2024-01-03T07:00Z) and ETHUSDT-SPOT (2023-12-31T01:00Z to 2024-01-02T00:00Z) share no time; "
         "a premium needs both; import the missing span"
     ]
@@ -297,6 +301,20 @@ def test_the_real_sets_are_usable_as_far_as_their_legs_go(hourly_set: Path, dail
 # --- merging ---------------------------------------------------------------------------------------------
 
 
+def merge(folder: Path, *contents: Tables) -> Tables:
+    """One content after another into one dataset, as imports put them."""
+    for content in contents:
+        with updating(folder) as update:
+            instruments = list(update.before.instruments.values()) if update.before else []
+            for room in ROOMS:
+                frames = getattr(content, room)
+                for key, frame in {"": frames}.items() if isinstance(frames, pd.DataFrame) else frames.items():
+                    update.add(room, key, frame)
+            facts = Facts(name="set", source="test", simulated=False, licence="none")
+            update.commit(merge_instruments(instruments, content.instruments), facts)
+    return open_dataset(folder).tables()
+
+
 def halves(tables: Tables, key: str) -> tuple[Tables, Tables]:
     early = Tables(instruments=tables.instruments, bars={key: tables.bars[key].iloc[:30]}, series=dict(tables.series))
     late = Tables(
@@ -305,29 +323,29 @@ def halves(tables: Tables, key: str) -> tuple[Tables, Tables]:
     return early, late
 
 
-def test_merging_halves_that_overlap_gives_the_whole(tables: Tables) -> None:
+def test_merging_halves_that_overlap_gives_the_whole(tables: Tables, tmp_path: Path) -> None:
     early, late = halves(tables, SPOT)
-    for one, other in ((early, late), (late, early)):
-        merged = merge(one, other)
+    for name, one, other in (("a", early, late), ("b", late, early)):
+        merged = merge(tmp_path / name, one, other)
         pd.testing.assert_frame_equal(merged.bars[SPOT], tables.bars[SPOT], check_freq=False)
         assert (len(merged.series["risk_free"]), len(merged.settlements), len(merged.events)) == (1, 1, 1)
-        assert merged.instruments == tables.instruments
+        assert merged.instruments == sorted(tables.instruments, key=lambda one: one.id)
 
 
-def test_merging_fills_in_what_one_side_does_not_know(tables: Tables) -> None:
-    bare = Tables(bars={SPOT: tables.bars[SPOT].drop(columns="volume").iloc[:10]})
-    merged = merge(bare, tables)
-    pd.testing.assert_frame_equal(merged.bars[SPOT], tables.bars[SPOT], check_freq=False)
-    assert len(merge(tables, tables).series["risk_free"]) == 1
-    pd.testing.assert_frame_equal(merge(tables, tables).settlements, tables.settlements, check_dtype=False)
+def test_merging_fills_in_what_one_side_does_not_know(tables: Tables, tmp_path: Path) -> None:
+    bare = Tables(instruments=tables.instruments, bars={SPOT: tables.bars[SPOT].drop(columns="volume").iloc[:10]})
+    merged = merge(tmp_path / "set", bare, tables, tables)
+    pd.testing.assert_frame_equal(merged.bars[SPOT], tables.bars[SPOT], check_freq=False, check_like=True)
+    assert len(merged.series["risk_free"]) == 1
+    pd.testing.assert_frame_equal(merged.settlements, tables.settlements, check_dtype=False, check_like=True)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (
-            put(SPOT, 25, "close", 1.0),
-            r"ETHUSDT-SPOT bar at 2024-01-01T02:00Z: close is 1026\.0 and 1\.0; one row can't have two values; import one",
+            put(SPOT, 25, "close", 1025.0),
+            r"ETHUSDT-SPOT bar at 2024-01-01T02:00Z: close is 1026\.0 and 1025\.0; one row can't have two values; import one",
         ),
         (lambda t: t.series["risk_free"].__setitem__("value", 9.0), r"series risk_free at 2024-01-01T00:00Z: value is 0\.05 and 9\.0"),
         (lambda t: t.settlements.__setitem__("price", 9.0), r"settlement at ETHUSDT-240105 2024-01-05T08:00Z: price is 1055\.5 and 9\.0"),
@@ -338,7 +356,7 @@ def test_merging_fills_in_what_one_side_does_not_know(tables: Tables) -> None:
         ),
     ],
 )
-def test_contradictions_are_refused(tables: Tables, change: Callable[[Tables], None], message: str) -> None:
+def test_contradictions_are_refused(tables: Tables, tmp_path: Path, change: Callable[[Tables], None], message: str) -> None:
     other = Tables(
         instruments=list(tables.instruments),
         bars={key: bars.copy() for key, bars in tables.bars.items()},
@@ -346,7 +364,7 @@ def test_contradictions_are_refused(tables: Tables, change: Callable[[Tables], N
         series={"risk_free": tables.series["risk_free"].copy()},
         settlements=tables.settlements.copy(),
     )
-    merge(tables, other)
+    merge(tmp_path / "set", tables, other)
     change(other)
     with pytest.raises(DataError, match=message):
-        merge(tables, other)
+        merge(tmp_path / "set", other)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from backtest.data.checks.findings import InMemory, examine
 from backtest.data.sample import PERPETUAL_ID, SEED, SPOT_ID, build_sample, sample_tables
 from backtest.data.sample_funding import funding_rates
 from backtest.data.sample_futures import contracts
@@ -16,7 +17,7 @@ from backtest.data.sample_numbers import Draws, average, exponential, interpolat
 from backtest.data.sample_paths import PER_HOUR, STEPS, World, instant, simulate_world
 from backtest.data.schema import Tables
 from backtest.data.store import content_hash, open_dataset
-from backtest.data.validate import problems, table_errors
+from backtest.data.validate import table_errors
 from backtest.instruments import Kind
 
 # A change of the sample changes this on purpose; a machine or a library version must not.
@@ -162,7 +163,7 @@ def test_hash_is_that_of_the_tables(tables: Tables) -> None:
 
 def test_validation_finds_nothing(tables: Tables) -> None:
     assert list(table_errors(tables)) == []
-    assert list(problems(tables)) == []
+    assert [finding.text for finding in examine(InMemory(tables)).findings if finding.grave] == []
 
 
 def test_instruments_have_the_venue_s_steps(tables: Tables) -> None:

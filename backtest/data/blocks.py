@@ -148,7 +148,9 @@ class Blocks:
             if _account(found) != self._known[name]:
                 assert self._old is not None
                 remedy = "restore it, or import everything into a new folder"
-                raise DataError(f"{self._old.path}/{folder_of(name)}: was changed or lost since it was written, so nothing is added to it; {remedy}")
+                raise DataError(
+                    f"{self._old.path}/{folder_of(name)}: was changed or lost since it was written, so nothing is added to it; {remedy}"
+                )
 
     def _old_parts(self, name: str) -> dict[str, tuple[pd.Timestamp, pd.Timestamp]]:
         """The block's files and their times, in order of time."""

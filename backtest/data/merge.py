@@ -1,35 +1,21 @@
-"""Adding tables to tables: new rows come in, equal rows stay, rows that contradict are refused.
+"""Adding rows to rows and facts to facts: new rows come in, equal rows stay, rows that contradict are refused.
 
 Where one side knows a value and the other has NaN, the known one stays. Nothing is ever overwritten, for one of the two sources must be
 wrong and only the user can tell which.
 
-    tables = merge(open_dataset("data/mine").tables(), imported.tables)
+    rows = merge_frames(old, new, "ETHUSDT-SPOT bar")
 """
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
 
-from backtest.data.schema import Tables
 from backtest.data.validate import show_time
 from backtest.errors import DataError
 from backtest.instruments import Instrument
 
 _REMEDY = "import one of the two sources into another folder"
-
-
-def merge(old: Tables, new: Tables) -> Tables:
-    """Both contents in one; raises `DataError` naming instrument, time, column and both values where they contradict."""
-    return Tables(
-        instruments=merge_instruments(old.instruments, new.instruments),
-        bars=_merge_each(old.bars, new.bars, "bar"),
-        funding=_merge_each(old.funding, new.funding, "funding event"),
-        settlements=_merge_rows(old.settlements, new.settlements, ["instrument", "ts"], "settlement"),
-        series={name: _merge_series(name, old.series.get(name), new.series.get(name)) for name in {**old.series, **new.series}},
-        events=_merge_rows(old.events, new.events, ["ts", "name"], "event"),
-    )
 
 
 def merge_instruments(old: list[Instrument], new: list[Instrument]) -> list[Instrument]:
@@ -71,25 +57,3 @@ def merge_frames(old: pd.DataFrame, new: pd.DataFrame, place: str) -> pd.DataFra
     if len(common) == 0 and list(old.columns) == list(new.columns):
         return pd.concat([old, new]).sort_index()
     return old.combine_first(new)[list(dict.fromkeys([*old.columns, *new.columns]))].sort_index()
-
-
-def _merge_each(old: Mapping[str, pd.DataFrame], new: Mapping[str, pd.DataFrame], what: str) -> dict[str, pd.DataFrame]:
-    merged = dict(old)
-    for key, frame in new.items():
-        merged[key] = merge_frames(merged[key], frame, f"{key} {what}") if key in merged and len(merged[key]) else frame
-    return merged
-
-
-def _merge_series(name: str, old: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame:
-    if old is None or new is None:
-        frame = old if new is None else new
-        assert frame is not None
-        return frame
-    return merge_frames(old.set_index("ts"), new.set_index("ts"), f"series {name}").reset_index()
-
-
-def _merge_rows(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], what: str) -> pd.DataFrame:
-    if old.empty or new.empty:
-        return old if new.empty else new
-    merged = merge_frames(old.set_index(keys), new.set_index(keys), what).reset_index()
-    return merged.sort_values("ts", kind="stable", ignore_index=True)

@@ -1,11 +1,10 @@
 """What makes data unfit for a backtest, each with its place, its rule and the remedy.
 
 Two kinds of findings. *Errors* are values that can't be true (a price of zero, a high below the low, a bar after delivery): importers
-refuse them and nothing is written. *Problems* are what true data can lack (a missing funding event, bars that are not there, a future
-whose spot has no common time): `carry data check` lists them, because only the user knows which of them matter.
+refuse them and nothing is written. What true data can *lack* (a missing funding event, bars that are not there, a close older than its bar) is
+told here and judged by `backtest.data.checks`, because only the user knows which of it matters.
 
     refuse(bar_errors(frame, in_file(Path("spot.csv"), lines)))
-    for problem in problems(open_dataset("data/mine").tables()): print(problem)
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -220,13 +219,6 @@ def table_errors(tables: Tables) -> Iterator[str]:
 # --- what lacks ------------------------------------------------------------------------------------------
 
 
-def problems(tables: Tables) -> Iterator[str]:
-    """What true data lack, as `carry data check` says it."""
-    from backtest.data.checks.findings import InMemory, examine
-
-    return (finding.text for finding in examine(InMemory(tables)).findings if finding.grave)
-
-
 def stale_closes(leg: pd.DataFrame, spot: pd.DataFrame, tolerance: float = STALE_GAP) -> pd.DatetimeIndex:
     """Bars of a leg whose close is older than their end, told by the next open.
 
@@ -292,11 +284,10 @@ def regular_step(times: pd.DatetimeIndex) -> pd.Timedelta | None:
 
 
 def show_length(length: pd.Timedelta) -> str:
-    """A length of time as settings take it: "8h", "15min", "1D"."""
-    for unit, nanoseconds in (("D", 86_400 * 10**9), ("h", 3600 * 10**9), ("min", 60 * 10**9), ("s", 10**9), ("ms", 10**6)):
-        if length.value % nanoseconds == 0:
-            return f"{length.value // nanoseconds}{unit}"
-    return f"{length.value}ns"
+    """A length of time for a message: 15 min, 4 h, 1 d."""
+    seconds = int(length.total_seconds())
+    units = (("d", 86_400), ("h", 3600), ("min", 60))
+    return next((f"{seconds // size} {unit}" for unit, size in units if seconds % size == 0), f"{length.total_seconds():g} s")
 
 
 def missing_bars(times: pd.DatetimeIndex) -> pd.DatetimeIndex:

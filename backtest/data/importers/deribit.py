@@ -33,7 +33,6 @@ from backtest.data.importers.record_parts import (
     known,
     named,
     series_part,
-    show_length,
     with_facts,
 )
 from backtest.data.importers.records import Records, Shape, Venue, read, sniffed
@@ -41,7 +40,7 @@ from backtest.data.importers.source import Source
 from backtest.data.schema import PRICES
 from backtest.data.ticks import Ticks, Trades
 from backtest.data.ticks.bars import bars_from_ticks
-from backtest.data.validate import show_time
+from backtest.data.validate import show_length, show_time
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle
 

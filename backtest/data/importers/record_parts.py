@@ -22,7 +22,7 @@ from backtest.data.importers.naming import delivery, instrument_id
 from backtest.data.importers.records import Records, Shape
 from backtest.data.importers.source import Source
 from backtest.data.schema import FUNDING_COLUMNS
-from backtest.data.validate import bar_step, show_time
+from backtest.data.validate import bar_step, show_length, show_time
 from backtest.errors import DataError
 from backtest.instruments import Instrument, Kind, Settle
 
@@ -216,12 +216,4 @@ def _part(
         cut=int((~keep).sum()),
         why_cut="rows have no value and were left out" if room == "series" else "bars were not finished and were left out",
         notes=[*notes, *twice],
-    )
-
-
-def show_length(step: pd.Timedelta) -> str:
-    """A bar's length for a message: 15 min, 4 h, 1 d."""
-    seconds = int(step.total_seconds())
-    return next(
-        (f"{seconds // size} {unit}" for unit, size in (("d", 86400), ("h", 3600), ("min", 60)) if seconds % size == 0), f"{seconds} s"
     )
