@@ -67,6 +67,27 @@ def test_sources_add_up(here: Path) -> None:
     assert str(open_dataset("many").info["source"]).endswith("spot_ETHUSDT_19.csv and 5 more")
 
 
+def test_very_many_files_get_a_line_for_each_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(85):
+        (here / f"spot_ETHUSDT_{number}.csv").write_text(
+            KLINES.replace("2024-03-29", f"{pd.Timestamp('2024-01-01') + pd.Timedelta(number, 'D'):%Y-%m-%d}")
+        )
+    (here / "perp_ETHUSDT.csv").write_text(KLINES)
+    cli.main(["data", "import", ".", "--into", "set"])
+    printed = capsys.readouterr().out
+    assert re.search(r"^86 files +ETHUSDT-SPOT +258 +0 +2024-01-01 +2024-03-29$", printed, re.MULTILINE)
+    assert re.search(r"^perp_ETHUSDT\.csv +ETHUSDT-PERP +3 +0 ", printed, re.MULTILINE)
+
+
+def test_check_shows_what_lies_beside_the_instruments(here: Path, tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
+    tables.series["risk_free"]["known_at"] = tables.series["risk_free"]["ts"] + pd.Timedelta("1D")
+    write_dataset("set", tables, name="set", source="test", simulated=False, licence="")
+    cli.main(["data", "check", "set"])
+    printed = capsys.readouterr().out
+    assert re.search(r"^series risk_free +2024-01-01 +2024-01-01 +1 +1d$", printed, re.MULTILINE)
+    assert re.search(r"^settlements +2024-01-05 +2024-01-05 +1 +at once$", printed, re.MULTILINE)
+
+
 def test_check_says_what_is_wrong_and_leaves_with_1(here: Path, tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
     del tables.funding["ETHUSDT-PERP"]
     write_dataset("set", tables, name="lacking", source="test", simulated=True, licence="")

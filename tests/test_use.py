@@ -102,7 +102,7 @@ def test_import_from_s3_without_credentials_is_one_sentence(tmp_path: Path) -> N
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 
 
-def _late_series(values):
+def _late_series(values: list[float]) -> pd.DataFrame:
     ts = pd.to_datetime(["2023-12-30", "2023-12-31"], utc=True)
     known = pd.to_datetime(["2024-01-01T12:00", "2023-12-31T01:00"], utc=True)  # the older value was published last
     return pd.DataFrame({"ts": ts, "known_at": known, "value": values})

@@ -51,7 +51,7 @@ def check_text(check: "Check") -> str:
     findings = [*listed("error", check.errors), *listed("problem", check.problems), *listed("note", check.notes)]
     count = len(check.errors) + len(check.problems)
     last = "good: nothing is missing, nothing contradicts" if check.good else f"{count} problem{'s' if count > 1 else ''} found"
-    parts = [*map(wrapped, head), "", _table(check), "", *_picture(check), *findings, *_verdict(check), last]
+    parts = [*map(wrapped, head), "", _table(check), "", *_beside(check), *_picture(check), *findings, *_verdict(check), last]
     return "\n".join(parts)
 
 
@@ -64,6 +64,18 @@ def _table(check: "Check") -> str:
             wait = duration(row.largest_wait)
             rows.append((it.id, "funding", day(row.first_event), day(row.last_event), f"{row.events:,}", wait, f"{row.unpaid:,}"))
     return text_table(rows, "<<>>>>>")
+
+
+def _beside(check: "Check") -> list[str]:
+    """A line a series and other table, with how long after its time a value is usually known."""
+    if not check.beside:
+        return []
+    rows = [("beside them", "from", "to", "rows", "known after")]
+    rows += [
+        (one.name, day(one.first), day(one.last), f"{one.rows:,}", "at once" if not one.delay else duration(one.delay))
+        for one in check.beside
+    ]
+    return [text_table(rows, "<>>>>"), ""]
 
 
 def _picture(check: "Check") -> list[str]:

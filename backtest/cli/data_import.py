@@ -15,7 +15,7 @@ from backtest.rule import duration
 
 if TYPE_CHECKING:
     from backtest.cli.parser import Commands
-    from backtest.data.importers import ImportReport
+    from backtest.data.importers import ImportReport, Line
 
 _DESCRIPTION = """import files into a dataset, which is made or added to
 
@@ -23,6 +23,7 @@ Bars are stamped with their end, funding times are rounded to the second, bars
 after delivery are cut and counted. Rows that contradict the dataset, and
 anything that can't be true, are refused and nothing is written."""
 
+_MOST_LINES = 80
 _NARROWEST = 8  # columns of names
 _EXAMPLES = """examples:
   carry data import downloads/ --into data/eth
@@ -87,15 +88,25 @@ def import_text(report: "ImportReport") -> str:
 
 
 def _table(report: "ImportReport") -> list[str]:
-    """A line for each file and table, if any has rows."""
+    """A line for each file and table, if any has rows; of very many files a line for each table."""
     rows = [["file", "as", "kept", "cut", "from", "to"]]
-    rows += [
-        [line.source.path.name, line.target, f"{line.kept:,}", f"{line.cut:,}", day(line.first), day(line.last)] for line in report.lines
-    ]
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in report.lines:
+        groups.setdefault((line.source.name if len(report.lines) <= _MOST_LINES else "", line.target), []).append(line)
+    for (_, target), lines in groups.items():
+        name = lines[0].source.path.name if len(lines) == 1 else f"{len(lines):,} files"
+        first, last = (
+            edge((at for at in times if at is not None), default=None) for edge, times in zip((min, max), _times(lines), strict=True)
+        )
+        rows.append([name, target, f"{sum(line.kept for line in lines):,}", f"{sum(line.cut for line in lines):,}", day(first), day(last)])
     room = WIDTH - _NARROWEST - 1 - sum(max(len(row[column]) + 1 for row in rows) for column in range(2, 6))
     for row in rows:
         row[1] = shortened(row[1], room)
     return [text_table(rows, "<<>>>>"), ""] if report.lines else []
+
+
+def _times(lines: "list[Line]") -> "tuple[list[pd.Timestamp | None], list[pd.Timestamp | None]]":
+    return [line.first for line in lines], [line.last for line in lines]
 
 
 def _kinds(report: "ImportReport") -> list[str]:

@@ -22,6 +22,17 @@ from backtest.data.validate import table_errors
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A table beside the instruments, such as a series; `delay` is how long after its time half of the values were known."""
+
+    name: str
+    first: pd.Timestamp
+    last: pd.Timestamp
+    rows: int
+    delay: pd.Timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """The findings: `errors` can't be true, `problems` is what a run would stumble over or be wrong by, `notes` is worth a look.
 
@@ -30,6 +41,7 @@ class Check:
 
     dataset: Dataset
     rows: list[Seen]
+    beside: list[Beside]
     errors: list[str]
     findings: list[Finding] = field(default_factory=list)
     usable: list[Usable] = field(default_factory=list)
@@ -54,16 +66,27 @@ def check_dataset(dataset: Dataset) -> Check:
     """Read a whole dataset, an instrument at a time, and say what is wrong with it; raises `DataError` for a file that can't be read."""
     content = _Hashed(dataset)
     seen = examine(content)
-    errors = [*seen.errors, *table_errors(content.rest())]
+    rest = content.rest()
+    errors = [*seen.errors, *table_errors(rest)]
     if not errors and (found := content.hash()) != dataset.hash:
         errors.append(
             f"content hash is {found[:12]} and dataset.json says {dataset.hash[:12]}: the files were changed; import the data again"
         )
-    rows = list(seen.seen.values())
+    rows, beside = list(seen.seen.values()), _beside(rest)
     # times out of order make nonsense of gaps, so lacks are told only of data without errors
     if errors:
-        return Check(dataset=dataset, rows=rows, errors=errors)
-    return Check(dataset=dataset, rows=rows, errors=errors, findings=seen.findings, usable=verdict(rows, seen.findings))
+        return Check(dataset=dataset, rows=rows, beside=beside, errors=errors)
+    return Check(dataset=dataset, rows=rows, beside=beside, errors=errors, findings=seen.findings, usable=verdict(rows, seen.findings))
+
+
+def _beside(rest: Tables) -> list[Beside]:
+    tables = {**{f"series {name}": frame for name, frame in rest.series.items()}, "settlements": rest.settlements, "events": rest.events}
+    out = []
+    for name, frame in tables.items():
+        if len(frame):
+            delay = pd.Timedelta((frame["known_at"] - frame["ts"]).median() if "known_at" in frame else 0)
+            out.append(Beside(name=name, first=frame["ts"].min(), last=frame["ts"].max(), rows=len(frame), delay=delay))
+    return out
 
 
 class _Hashed:
