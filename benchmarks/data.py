@@ -82,7 +82,10 @@ def lead() -> list[str]:
 def importing(folder: Path, scale: int) -> list[str]:
     """The import of a million klines beside pandas, and of ten million."""
     small, large = (klines(folder / f"spot_ETHUSDT_{rows}.csv", rows) for rows in (1_000_000 // scale, 10_000_000 // scale))
-    rows = ["| import of klines (12 columns) | rows | times pandas + pyarrow | M rows/s | peak MB |", "|---|---:|---:|---:|---:|"]
+    rows = [
+        "| import of klines (12 columns) | rows | times pandas + pyarrow | M rows/s (least – most) | peak MB |",
+        "|---|---:|---:|---:|---:|",
+    ]
     taken = {name: [] for name in ("carry-backtest", "pandas.read_csv, to_parquet", "the same, engine pyarrow")}
     for number in range(ROUNDS):
         for name, code in zip(taken, (IMPORT, PANDAS, PANDAS_ARROW), strict=True):
@@ -90,8 +93,8 @@ def importing(folder: Path, scale: int) -> list[str]:
     unit = [seconds for seconds, _ in taken["the same, engine pyarrow"]]
     for name, found in taken.items():
         ratio = median(seconds / one for (seconds, _), one in zip(found, unit, strict=True))
-        speed = 1 / scale / median(seconds for seconds, _ in found)
-        rows.append(f"| {name} | {1_000_000 // scale:,} | {ratio:.2f} | {speed:.2f} | {max(memory for _, memory in found):.0f} |")
+        speed = spread([1 / scale / seconds for seconds, _ in found])
+        rows.append(f"| {name} | {1_000_000 // scale:,} | {ratio:.2f} | {speed} | {max(memory for _, memory in found):.0f} |")
     seconds, memory = timed(IMPORT, large, folder / "out-large")
     rows.append(f"| carry-backtest | {10_000_000 // scale:,} | | {10 / scale / seconds:.2f} | {memory:.0f} |")
     return rows
@@ -104,10 +107,15 @@ def loading(folder: Path, scale: int) -> list[str]:
     ratio = median(ours[0] / theirs[0] for ours, theirs in taken)
     name = f"six instruments, {MINUTES // scale:,} minutes each"
     return [
-        "| loading | times pyarrow reading the same columns | seconds | peak MB |",
+        "| loading | times pyarrow reading the same columns | seconds (least – most) | peak MB |",
         "|---|---:|---:|---:|",
-        f"| `load_market`: {name} | {ratio:.2f} | {median(ours[0] for ours, _ in taken):.2f} | {max(ours[1] for ours, _ in taken):.0f} |",
+        f"| `load_market`: {name} | {ratio:.2f} | {spread([ours[0] for ours, _ in taken])} | {max(ours[1] for ours, _ in taken):.0f} |",
     ]
+
+
+def spread(values: list[float]) -> str:
+    """The median, and the least and the most: other guests of a machine are felt most where memory is moved."""
+    return f"{median(values):.2f} ({min(values):.2f} – {max(values):.2f})"
 
 
 def timed(code: tuple[str, str], *arguments: Path) -> tuple[float, float]:
