@@ -153,7 +153,7 @@ class Market:
         found = [item.id for item in self.instruments.values() if item.kind is kind and base in (None, item.base)]
         if len(found) != 1:
             many = (
-                f'several: {", ".join(found)}; choose one with market.leg("{found[0]}"), or load only what the rule needs with instruments=…'
+                f'several: {", ".join(found)}; choose one with market.leg("{found[0]}"), or load only what the rule needs with instruments=… (--instruments)'
                 if found
                 else f"none; the market has {', '.join(self.instruments)}"
             )

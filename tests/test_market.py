@@ -126,7 +126,7 @@ def test_several_spots_are_named_and_one_can_be_chosen(tmp_path: Path) -> None:
     market = load(tmp_path, tables)
     told = (
         "the rule needs one spot and the dataset test has several: ETHUSDC-SPOT, ETHUSDT-SPOT; "
-        'choose one with market.leg("ETHUSDC-SPOT"), or load only what the rule needs with instruments=…'
+        'choose one with market.leg("ETHUSDC-SPOT"), or load only what the rule needs with instruments=… (--instruments)'
     )
     with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
         _ = market.spot

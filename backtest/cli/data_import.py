@@ -57,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from backtest.data.importers.common import Request
 
     # not argparse's to require: it would say so before a misspelt --into is named
-    if arguments.into is None:
+    if not arguments.into:
         raise ParameterError("carry data import: --into is missing; name the folder of the dataset, such as --into data/eth")
     mapping = Path(arguments.mapping) if arguments.mapping else None
     length = pd.Timedelta(duration("--bar", arguments.bar) or 0, "ns")

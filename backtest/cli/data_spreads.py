@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from backtest.cli.parser import add_command, time_option
 from backtest.cli.text import text_table, wrapped
+from backtest.errors import ParameterError
 
 if TYPE_CHECKING:
     from backtest.cli.parser import Commands
@@ -41,6 +42,8 @@ def _run(arguments: argparse.Namespace) -> int:
     start, end = (
         None if text is None else time_option(option, text) for option, text in (("--start", arguments.start), ("--end", arguments.end))
     )
+    if start is not None and end is not None and start >= end:
+        raise ParameterError(f"--start must be before --end: --start={arguments.start}, --end={arguments.end}")
     found = measure_spreads(open_dataset(arguments.folder), start, end)
     written = []
     if arguments.json:

@@ -68,7 +68,7 @@ class _Run:
         """Whether rows can go on where this run ends: later ones, of the same sort, into a file that can still take their columns."""
         columns = set(rows.columns)
         fits = self.writer is None or (not self.closed and columns <= set(self.columns))
-        return fits and rows["ts"].iloc[0] > self.last and _is_whole("bars", columns) == _is_whole("bars", self.columns)
+        return fits and rows["ts"].iloc[0] > self.last and _has_prices(columns) == _has_prices(self.columns)
 
 
 class Blocks:
@@ -131,8 +131,9 @@ class Blocks:
         runs = sorted(self._runs[name], key=lambda run: run.first)
         parts = self._old_parts(name)
         self._refuse_changed(name, list(parts))
-        apart = name.startswith("bars/") or not (parts or len(runs) > 1)
-        apart &= all(_is_whole(name, run.columns) for run in runs)
+        apart = not (parts or len(runs) > 1)
+        if name.startswith("bars/"):
+            apart = all(_has_prices(run.columns) for run in runs)
         apart &= all(one.last < other.first for one, other in pairwise(runs))
         apart &= all(runs[-1].last < first or last < runs[0].first for first, last in parts.values())
         if not apart:
@@ -287,16 +288,16 @@ def room_errors(room: str, frame: pd.DataFrame, where: Where) -> Iterator[str]:
     """What can't be true in rows of one table, with `ts` as their index or as a column."""
     if room in ("bars", "funding"):
         indexed = frame.set_index("ts") if "ts" in frame.columns else frame
-        if room == "bars" and not _is_whole(room, indexed.columns):
+        if room == "bars" and not _has_prices(indexed.columns):
             indexed = indexed.assign(**dict.fromkeys(PRICES, 1.0))  # to check what there is
         yield from (bar_errors if room == "bars" else funding_errors)(indexed, where)
     else:
         yield from {"series": series_errors, "settlements": settlement_errors, "events": event_errors}[room](frame, where)
 
 
-def _is_whole(name: str, columns: Iterable[str]) -> bool:
+def _has_prices(columns: Iterable[str]) -> bool:
     """False for rows that only add columns (mark, index) to bars that come from elsewhere."""
-    return not name.startswith("bars") or bool(set(PRICES) & set(columns))
+    return bool(set(PRICES) & set(columns))
 
 
 def _next_part(parts: Iterable[str]) -> str:

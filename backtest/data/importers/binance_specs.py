@@ -36,7 +36,8 @@ def assumed_instrument(symbol: str, kind: Kind, date: str | None = None) -> Inst
     """The instrument as far as its symbol tells; raises `DataError` for a symbol whose quote currency is not known."""
     quote = next((quote for quote in QUOTES if symbol.endswith(quote) and len(symbol) > len(quote)), None)
     if quote is None:
-        raise DataError(f'symbol "{symbol}": its quote currency is not one of {", ".join(QUOTES)}; import its contract specs too')
+        hint = f"did you mean {symbol.upper()}?" if symbol != symbol.upper() else "import its contract specs too"
+        raise DataError(f'symbol "{symbol}": its quote currency is not one of {", ".join(QUOTES)}; {hint}')
     base = symbol.removesuffix(quote)
     inverse = kind is not Kind.SPOT and quote == _COIN_MARGINED
     return Instrument(
