@@ -29,11 +29,14 @@ def financing_rate(market: Market) -> Floats:
 def round_trip_cost(market: Market, future: Leg, spot: Leg | None = None) -> float:
     """Cost of entering, holding to settlement and selling the spot, as a fraction of notional: by the venue's rules at the first bar.
 
-    Two spot fees, one futures fee, the delivery fee and three half-spreads of 1 bp.
+    Two spot fees, one futures fee, the delivery fee and three half-spreads of 1 bp. DataError where a venue's rule-book lacks one of them.
     """
     spot_rules = rules_of(market.instruments[spot_leg(market, spot).contracts[0]], market.clock[0])
     rules = rules_of(market.instruments[future.contracts[0]], market.clock[0])
-    return 2.0 * spot_rules.spot_fee + rules.derivative_fee + rules.delivery_fee + 3.0 * HALF_SPREAD
+    try:
+        return 2.0 * spot_rules.spot_fee + rules.derivative_fee + rules.delivery_fee + 3.0 * HALF_SPREAD
+    except DataError as error:
+        raise DataError(f"{error}, and to net_carry the cost of a round trip (--cost)") from None
 
 
 def net_carry(market: Market, future: Leg, spot: Leg | None = None, *, cost: float | None = None) -> Floats:

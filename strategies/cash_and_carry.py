@@ -17,6 +17,9 @@ class CashAndCarry(bt.Strategy):
     enter: float | None = bt.param(0.08, "open at or above this net annualized carry; none enters at once")
     exit: float | None = bt.param(0.02, "close at or below this carry to stay; none holds to settlement")
     min_days: float = bt.param(14.0, "skip contracts that expire sooner")
+    cost: float | None = bt.param(
+        None, "round trip as a fraction of notional, in the carry to enter; none takes the venue's fees and 1 bp a fill"
+    )
     max_hold: str | None = bt.param("120D", "close after this long, converged or not; none has no limit")
 
     def rule(self, market: bt.Market) -> bt.Rule:
@@ -25,7 +28,7 @@ class CashAndCarry(bt.Strategy):
         return bt.Rule(
             long=market.spot,
             short=future,
-            signal=bt.net_carry(market, future),
+            signal=bt.net_carry(market, future, cost=self.cost),
             enter=self.enter,
             exit_signal=bt.stay_carry(market, future),
             exit=self.exit,

@@ -15,8 +15,9 @@ from backtest.curve import offered
 from backtest.data import importers
 from backtest.data.importers.common import Request
 from backtest.data.schema import Tables
+from backtest.data.store import write_dataset
 from backtest.errors import DataError, ParameterError
-from backtest.instruments import Kind
+from backtest.instruments import Instrument, Kind
 from backtest.joins import refuse_other_hours, unequal_bars
 from backtest.load import load_market
 from backtest.market import Market
@@ -354,3 +355,22 @@ def test_a_run_on_cmes_clock_fills_both_legs_together_and_says_that_currencies_a
     assert (fills == 1).mean() > 0.8, "thin contracts wait a day"
     assert any(note.startswith("MIXED CURRENCIES: ETHUSDT-SPOT is in USDT and METUSD-230630.cme and ") for note in result.notes)
     assert not any(note.startswith("UNEQUAL") for note in result.notes)
+
+
+def test_a_venue_that_charges_by_the_piece_needs_the_cost_of_a_round_trip(tmp_path: Path) -> None:
+    """CME's fees are dollars a contract: the carry to enter can't be told from notional fees, and the message says what can be given instead."""
+    index = pd.date_range("2024-01-01T01:00", periods=48, freq="1h", tz="UTC", name="ts").as_unit("ns")
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 2000.0), index=index)
+    spot = Instrument(id="ETHUSD-SPOT.coinbase", venue="coinbase", kind=Kind.SPOT, base="ETH", quote="USD")
+    expiry = pd.Timestamp("2024-03-28T16:00Z")
+    future = Instrument(id="METUSD-240328.cme", venue="cme", kind=Kind.FUTURE, base="ETH", quote="USD", expires_at=expiry)
+    content = Tables(instruments=[spot, future], bars={spot.id: bars, future.id: bars * 1.01})
+    write_dataset(tmp_path / "set", content, name="set", source="test", simulated=False, licence="")
+    market = bt.load_market(str(tmp_path / "set"))
+    with pytest.raises(
+        DataError, match=r'venue "cme" charges ETH contracts by the piece .*, and to net_carry the cost of a round trip \(--cost\)'
+    ):
+        bt.net_carry(market, market.future_chain())
+    days = (expiry - market.clock[-1]) / pd.Timedelta("1D")
+    told = bt.net_carry(market, market.future_chain(), cost=0.002)[0, -1]
+    assert told == pytest.approx((0.01 - 0.002) * 365 / days, rel=1e-12)

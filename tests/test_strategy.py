@@ -279,7 +279,7 @@ def test_the_json_of_a_run_has_the_designs_keys(data: str, plain: None, here: Pa
         assert set(trade["attribution"]) == set(k.SOURCES)
         assert sum(trade["attribution"].values()) == pytest.approx(trade["pnl"])
     assert sum(told["attribution"].values()) == pytest.approx(told["final_equity"] - told["capital"])
-    assert told["params"] == {"enter": None, "exit": None, "min_days": 0.0, "max_hold": "120D"}
+    assert told["params"] == {"enter": None, "exit": None, "min_days": 0.0, "cost": None, "max_hold": "120D"}
     assert (told["strategy"], told["metrics"]["trades"], told["dataset"]["simulated"]) == ("CashAndCarry", 2, True)
     assert (told["trades"][0]["reason"], told["trades"][1]["exited_at"]) == ("expiry", None)
 
