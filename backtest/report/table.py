@@ -144,7 +144,7 @@ def _trades(result: Reportable) -> list[str]:
     trades = result.trades.to_dict("records")
     if not trades:
         return []
-    head = f"{'Entered':<12}{'exited':<12}{'side and contract':<21}{'premium':>8}{f'PnL {result.quote}':>13}  ended by"
+    head = f"{'Entered':<12}{'exited':<12}{'side and contract':<21}{'premium':>8}{f'PnL {result.quote}':>12} ended by"
     lines = [head, "-" * WIDTH]
     if len(trades) <= ALL_TRADES:
         return lines + [_trade(trade) for trade in trades]
@@ -155,8 +155,8 @@ def _trades(result: Reportable) -> list[str]:
 def _trade(trade: Mapping[Hashable, Any]) -> str:
     contract = str(trade["contract"]) if known(trade["contract"]) else ""
     exited = day(trade["exited_at"]) if known(trade["exited_at"]) else "open"
-    premium, pnl = percent(trade["entry_premium"]), money(trade["pnl"], width=12)
-    return f"{day(trade['entered_at']):<12}{exited:<12}{trade['side']:<+3}{contract[:17]:<18}{premium:>8}{pnl:>13}  {str(trade['reason'])[:12]}"
+    premium, pnl = percent(trade["entry_premium"]), money(trade["pnl"], width=11)
+    return f"{day(trade['entered_at']):<12}{exited:<12}{trade['side']:<+3}{contract[:17]:<18}{premium:>8}{pnl:>12} {str(trade['reason'])[:14]}"
 
 
 def _notes(result: Reportable) -> list[str]:
