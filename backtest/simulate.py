@@ -5,6 +5,8 @@ print(result)
 result.report("reports/carry.html")
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,7 +17,7 @@ from backtest import kernels as k
 from backtest.currency import mixed_quotes
 from backtest.curve import pairs
 from backtest.errors import DataError, ParameterError, did_you_mean
-from backtest.instruments import Kind, Settle
+from backtest.instruments import Instrument, Kind, Settle
 from backtest.joins import fresh, refuse_other_hours, unequal_bars
 from backtest.market import DAY, Floats, Market, frozen, utc
 from backtest.result import Log, Prepared, Result
@@ -26,6 +28,7 @@ from backtest.tapes import PairLayout, candidates, no_side_tapes, numbers, pair_
 from backtest.venues import Tier, rules_of
 
 STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold
+COSTS = ("fees", "delivery", "liquidation", "margin")  # tables of the rule-book that change what a run earns
 FIRST_ROOM = 1024  # rows of the logs at first; they grow when the kernel asks
 
 
@@ -184,7 +187,24 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
         notes.append(f"{missing} missing funding events were filled with the mean of their neighbours.")
     if None in execution.half_spreads and not any(market.has(item.id, "bid") for item in instruments):
         notes.append(f"The data have no quotes: half a spread of {HALF_SPREAD * 1e4:g} bp is paid at each fill.")
-    return notes
+    return notes + assumed_rules(instruments, market.clock[0])
+
+
+def assumed_rules(instruments: Iterable[Instrument], time: pd.Timestamp) -> list[str]:
+    """A sentence a venue whose rules of that day are known from a later one only."""
+    found: dict[str, dict[str, str]] = {}
+    for item in instruments:
+        with suppress(DataError):  # no rule-book: then all costs were given
+            rules = rules_of(item, time)
+            for table in COSTS:
+                entry = rules.find(table, item.kind)
+                if entry is not None and entry.assumed(time.date()):
+                    found.setdefault(item.venue, {})[table] = f"{table} of {entry.since}"
+    return [
+        f"Rules of {venue} that are known from later days only are taken for {time:%Y-%m-%d}: {', '.join(tables.values())}; "
+        f"carry venues {venue} --at {time:%Y-%m-%d} shows them."
+        for venue, tables in sorted(found.items())
+    ]
 
 
 def terms_of(market: Market, rule: Rule, execution: Execution, leg: Leg, rows: Floats) -> Any:

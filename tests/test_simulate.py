@@ -38,7 +38,7 @@ from backtest.instruments import Kind, Settle
 from backtest.load import load_market
 from backtest.market import Market
 from backtest.rule import Execution, Leg, Margin, MissingFunding, Rule
-from backtest.simulate import prepare, run, simulate
+from backtest.simulate import assumed_rules, prepare, run, simulate
 from backtest.tapes import both_sides, coin_accrual, funding_accrual, layout, side_of, table_of
 
 FREE = Execution.free()
@@ -622,3 +622,13 @@ def test_nothing_after_a_bar_changes_what_was_done_up_to_it(tmp_path: Path) -> N
         np.testing.assert_allclose(short.equity, whole.equity[:cut], rtol=1e-13)  # type: ignore[misc]
         np.testing.assert_allclose(short.attribution, whole.attribution[:cut], atol=1e-8)  # type: ignore[misc]
         assert instrument(SPOT, Kind.SPOT).quote == short.quote
+
+
+def test_rules_that_are_known_from_later_days_only_are_told() -> None:
+    legs = [instrument(PERP, Kind.PERPETUAL), instrument(SPOT, Kind.SPOT, venue="the bank")]
+    (note,) = assumed_rules(legs, pd.Timestamp("2021-01-01", tz="UTC"))
+    assert note == (
+        "Rules of binance that are known from later days only are taken for 2021-01-01: fees of 2021-06-30, liquidation of 2023-06-25, "
+        "margin of 2021-09-24; carry venues binance --at 2021-01-01 shows them."
+    )
+    assert assumed_rules(legs, pd.Timestamp("2024-10-01", tz="UTC")) == []

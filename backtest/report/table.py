@@ -156,7 +156,9 @@ def _trade(trade: Mapping[Hashable, Any]) -> str:
     contract = str(trade["contract"]) if known(trade["contract"]) else ""
     exited = day(trade["exited_at"]) if known(trade["exited_at"]) else "open"
     premium, pnl = percent(trade["entry_premium"]), money(trade["pnl"], width=11)
-    return f"{day(trade['entered_at']):<12}{exited:<12}{trade['side']:<+3}{contract[:17]:<18}{premium:>8}{pnl:>12} {str(trade['reason'])[:14]}"
+    return (
+        f"{day(trade['entered_at']):<12}{exited:<12}{trade['side']:<+3}{contract[:17]:<18}{premium:>8}{pnl:>12} {str(trade['reason'])[:14]}"
+    )
 
 
 def _notes(result: Reportable) -> list[str]:
