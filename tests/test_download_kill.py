@@ -42,7 +42,12 @@ def server() -> Iterator[VenueServer]:
 def start(server: VenueServer, into: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "CARRY_API_URL": server.url, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *ARGUMENTS, str(into)], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", COMMAND, *ARGUMENTS, str(into)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
