@@ -399,7 +399,7 @@ def test_contradicting_symbols_are_refused(tmp_path: Path) -> None:
         parse(write(tmp_path, "spot.csv", KLINES), two)
     with pytest.raises(DataError, match='symbol "XYZ": its quote currency is not one of USDT'):
         assumed_instrument("XYZ", Kind.SPOT)
-    with pytest.raises(DataError, match='symbol "ethusdt": .*; did you mean ETHUSDT'):
+    with pytest.raises(DataError, match=r'symbol "ethusdt": .*; did you mean ETHUSDT'):
         assumed_instrument("ethusdt", Kind.SPOT)
 
 
