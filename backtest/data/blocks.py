@@ -196,14 +196,14 @@ class Blocks:
             merged = rows if merged is None else merge_frames(merged, rows, place)
         assert merged is not None
         if room == "bars":
-            merged = self._without_strays(name, key, merged)
+            merged = self._without_strays(key, merged)
         flat = merged.reset_index().sort_values("ts", kind="stable", ignore_index=True)
         refuse(room_errors(room, flat, in_dataset(place, pd.DatetimeIndex(flat["ts"]))))
         if _account(block_digest([flat])) == self._known.get(name):
             return self._keep(name)
         return self._write_block(name, iter([flat]), list(flat.columns))
 
-    def _without_strays(self, name: str, key: str, bars: pd.DataFrame) -> pd.DataFrame:
+    def _without_strays(self, key: str, bars: pd.DataFrame) -> pd.DataFrame:
         """The bars, without rows of other prices (mark, index) that stand beside none; their number is kept in `strays`."""
         stray = bars["close"].isna().to_numpy() if "close" in bars.columns else np.ones(len(bars), dtype=bool)
         if stray.all():
@@ -227,8 +227,7 @@ class Blocks:
 
     def _columns(self, runs: Sequence[_Run], parts: Iterable[str]) -> list[str]:
         """The columns of files and runs together."""
-        assert self._old is not None or not parts
-        of_parts = [column_names(self._old, part) for part in parts] if self._old is not None else []
+        of_parts = [] if self._old is None else [column_names(self._old, part) for part in parts]
         return list(dict.fromkeys(name for names in (*of_parts, *(run.columns for run in runs)) for name in names))
 
     def _in_time(self, runs: Sequence[_Run], parts: Mapping[str, tuple[pd.Timestamp, pd.Timestamp]]) -> Iterator[pd.DataFrame]:

@@ -43,12 +43,12 @@ class Folder:
         self.path = str(path).rstrip("/") if is_url(path) else str(local_folder(path))
         self.remote = is_url(path)
 
-    def files(self, under: str, suffix: str = ".parquet") -> list[str]:
-        """The files below one of its folders, in order of their names."""
+    def files(self, under: str) -> list[str]:
+        """The Parquet files below one of its folders, in order of their names."""
         if self.remote:
-            return [name for name in self._names if name.startswith(f"{under}/") and name.endswith(suffix)]
+            return [name for name in self._names if name.startswith(f"{under}/") and name.endswith(".parquet")]
         root = Path(self.path)
-        return [each.relative_to(root).as_posix() for each in sorted((root / under).rglob(f"*{suffix}"))]
+        return [each.relative_to(root).as_posix() for each in sorted((root / under).rglob("*.parquet"))]
 
     def folders(self, under: str) -> list[str]:
         """The names of the folders right below one of its folders."""
