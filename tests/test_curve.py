@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from markets import FAR, FAR_EXPIRY, HOUR, NEAR, NEAR_EXPIRY, PERP, SPOT, START, bars, ether, instrument, load, only, times
 
-from backtest.curve import annualized_premium, closes, days_to_expiry, expiries, offered, pairs, premium, spot_leg
+from backtest.curve import annualized_premium, closes, days_to_expiry, expiries, offered, pairs, premium
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Kind
@@ -196,8 +196,6 @@ def test_premium_is_against_one_instrument(market: Market) -> None:
     told = "^premium is measured against one instrument: chain of 2 dated contracts, at least 0 days to expiry; give a spot$"
     with pytest.raises(ParameterError, match=told):
         premium(market, market.perpetual, market.future_chain())
-    assert spot_leg(market, None) == market.spot
-    assert spot_leg(market, market.perpetual) == market.perpetual
 
 
 # ---------------------------------------------------------------- shared, read-only

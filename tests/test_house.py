@@ -17,7 +17,7 @@ SCRIPTS = sorted((ROOT / "strategies").glob("*.py"))
 
 # From left to right: a module imports what stands left of it. `backtest/__init__.py` is the front door and may see all rooms.
 ORDER = (
-    "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "load", "joins", "curve", "signals", "kernels", "tapes", "strategy", "ledger", "metrics",
+    "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "load", "joins", "memo", "rolling", "curve", "signals", "kernels", "tapes", "strategy", "ledger", "metrics",
     "result", "simulate", "report", "cli",
 )  # fmt: skip
 # Imports to the right happen in a function, when the user asks for what stands there; these are all of them.

@@ -86,13 +86,13 @@ def test_carry_to_enter_spreads_the_round_trip_over_the_days_left(market: Market
 
 def test_the_cost_is_by_the_rules_of_the_first_bar(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fees that rise later are not known at the beginning, and one number for all bars must not know them."""
-    now = signals.rules_of
+    now = signals.carry.rules_of
     raised = market.clock[0] + HOUR
 
     def dated(item: Any, time: pd.Timestamp) -> Any:
         return now(item, time) if time < raised else replace(now(item, time), spot_fee=0.5, derivative_fee=0.5)
 
-    monkeypatch.setattr(signals, "rules_of", dated)
+    monkeypatch.setattr(signals.carry, "rules_of", dated)
     assert round_trip_cost(market, market.future_chain()) == pytest.approx(0.0033)
 
 

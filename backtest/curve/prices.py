@@ -1,7 +1,9 @@
-"""The futures curve: days to expiry, basis, premium and annualized premium of every contract, and which contract a chain offers when.
+"""The prices of the curve: days to expiry, premium and annualized premium of every contract, and which contract a chain offers when.
 
-premium = (F − S)/S; annualized premium = premium·365/D with D the fractional days to expiry. Arrays are [contract, bar], read-only, computed once a market.
+premium = (F − S)/S; annualized premium = premium·365/D with D the fractional days to expiry, or continuously compounded ln(F/S)·365/D.
 """
+
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +12,17 @@ from backtest.errors import ParameterError
 from backtest.instruments import Kind
 from backtest.joins import refuse_other_hours
 from backtest.market import DAY, Floats, Market, frozen
-from backtest.rule import Leg
+from backtest.memo import THE_FUTURES, THE_SPOT, signal
+from backtest.rule import Leg, choice
 
 FEWEST_DAYS = 1.0  # below, an annualized premium is noise of hundreds of percent
+
+
+class Compounding(StrEnum):
+    """How a premium is made a rate a year: premium·365/D, or ln(F/S)·365/D."""
+
+    SIMPLE = "simple"
+    CONTINUOUS = "continuous"
 
 
 def expiries(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
@@ -21,49 +31,62 @@ def expiries(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
     return np.array([2**62 if instant is None else instant.as_unit("ns").value for instant in instants], np.int64)
 
 
-def days_to_expiry(market: Market, leg: Leg) -> Floats:
+@signal
+def days_to_expiry(market: Market, leg: Leg = THE_FUTURES) -> Floats:
     """D of each contract at each bar's end; infinite without an expiry, NaN after it. [contract, bar]"""
-
-    def build() -> Floats:
-        ends = expiries(market, leg)[:, None]
-        days = (ends - market.stamps) / DAY
-        return frozen(np.where(ends >= 2**62, np.inf, np.where(days >= 0.0, days, np.nan)))
-
-    return market.memo(("days", leg.contracts), build)
+    ends = expiries(market, leg)[:, None]
+    days = (ends - market.stamps) / DAY
+    return np.where(ends >= 2**62, np.inf, np.where(days >= 0.0, days, np.nan))
 
 
-def closes(market: Market, leg: Leg) -> Floats:
+@signal
+def closes(market: Market, leg: Leg = THE_FUTURES) -> Floats:
     """Fresh closes of each contract; NaN elsewhere. [contract, bar]"""
-    return market.memo(("closes", leg.contracts), lambda: frozen([market.close(name) for name in leg.contracts]))
+    return frozen([market.close(name) for name in leg.contracts])
 
 
-def premium(market: Market, leg: Leg, spot: Leg | None = None) -> Floats:
-    """(F − S)/S of each contract against the spot (default: the market's); NaN where either close is not fresh. [contract, bar]
+@signal
+def premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Floats:
+    """(F − S)/S of each contract against the spot; NaN where either close is not fresh. [contract, bar]
 
     Raises DataError where the two legs close at different hours (`backtest.joins`).
     """
-    against = spot_leg(market, spot)
-    refuse_other_hours(market, leg, against)
-    return market.memo(("premium", leg.contracts, against.contracts), lambda: frozen(closes(market, leg) / closes(market, against) - 1.0))
+    refuse_other_hours(market, leg, one_spot(spot))
+    ratio: Floats = closes(market, leg) / closes(market, spot)
+    ratio -= 1.0
+    return ratio
 
 
-def annualized_premium(market: Market, leg: Leg, spot: Leg | None = None) -> Floats:
-    """premium·365/D; NaN for D below one day, and for perpetuals, which have no D. [contract, bar]"""
-    against = spot_leg(market, spot)
+@signal
+def annualized_premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT, *, compounding: str = Compounding.SIMPLE) -> Floats:
+    """premium·365/D, or ln(F/S)·365/D with compounding="continuous"; NaN for D below one day. [contract, bar]
+
+    Raises ParameterError for a leg without expiry: a perpetual has no D.
+    """
+    dated(leg)
+    fraction = premium(market, leg, spot)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if choice("compounding", compounding, Compounding) is Compounding.CONTINUOUS:
+            fraction = np.log1p(fraction)
+        days = days_to_expiry(market, leg)
+        return np.where(days >= FEWEST_DAYS, fraction * 365.0 / days, np.nan)
+
+
+@signal
+def contango(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Floats:
+    """1 where a contract trades above spot (contango), −1 below (backwardation), 0 at it; NaN where the premium is unknown. [contract, bar]"""
+    return np.sign(premium(market, leg, spot))
+
+
+def dated(leg: Leg) -> Leg:
+    """The leg, if it is of dated contracts; ParameterError if not."""
     if leg.kind is not Kind.FUTURE:
         raise ParameterError(f"an annualized premium needs a dated contract: {leg}; for a perpetual use annualized_funding")
-
-    def build() -> Floats:
-        days = days_to_expiry(market, leg)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return frozen(np.where(days >= FEWEST_DAYS, premium(market, leg, against) * 365.0 / days, np.nan))
-
-    return market.memo(("annualized_premium", leg.contracts, against.contracts), build)
+    return leg
 
 
-def spot_leg(market: Market, spot: Leg | None) -> Leg:
-    """The given spot leg or the market's only one; ParameterError if it is a chain."""
-    leg = market.spot if spot is None else spot
+def one_spot(leg: Leg) -> Leg:
+    """The leg, if it is one instrument; ParameterError if it is a chain."""
     if leg.chain:
         raise ParameterError(f"premium is measured against one instrument: {leg}; give a spot")
     return leg
