@@ -286,9 +286,19 @@ class Market:
         return self.memo(("close", instrument), lambda: self._fresh(instrument))
 
     def _fresh(self, instrument: str) -> Floats:
-        raw, age = self.raw(instrument, "close"), np.nan_to_num(self.raw(instrument, AGE)).astype(np.int64)
+        raw, bars = self.raw(instrument, "close"), self.life(instrument)
+        if not (self.has(instrument, AGE) or np.isnan(raw[bars]).any()):
+            return raw
+        age = np.nan_to_num(self.raw(instrument, AGE)).astype(np.int64)
         seen = np.maximum.accumulate(np.where(np.isnan(raw), np.int64(0), self.stamps - age))
         return frozen(np.where(self.stamps - seen <= self.staleness, self.last_known(instrument), np.nan))
+
+    def life(self, instrument: str) -> slice:
+        """The bars outside of which the instrument's close is never fresh: from its first to its last, and as long after it as the tolerance is."""
+        if len(self._places(instrument)) == 0:
+            return slice(0, 0)
+        until = self.stamps[self.last_bar(instrument)] + self.staleness
+        return slice(self.first_bar(instrument), int(np.searchsorted(self.stamps, until, side="right")))
 
     # ------------------------------------------------------------ series, funding, settlements
 

@@ -51,7 +51,7 @@ def signal(function: Callable[Concatenate[Market, Arguments], Floats]) -> Callab
     demanded = {name for name in durations if signature.parameters[name].annotation == Duration}
 
     @wraps(function)
-    def ask(market: Market, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Floats:
+    def ask(market: Market, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Floats:
         bound = signature.bind(market, *args, **kwargs)
         bound.apply_defaults()
         key: list[Hashable] = [function]
@@ -93,6 +93,10 @@ def _length(name: str, given: Duration | None, demanded: bool) -> pd.Timedelta |
 
 def _array(market: Market, name: str, given: npt.NDArray[Any] | pd.Series | list[Any]) -> Floats:
     """The array as it is if it is read-only, else a copy; ParameterError if it doesn't have one value a bar."""
+    if isinstance(given, pd.Series) and not given.index.equals(market.clock):
+        raise ParameterError(
+            f"{name} must be on the market's clock: it is a Series with another index; give .reindex(market.clock), knowing what was known when"
+        )
     values = np.asarray(given)
     if values.ndim not in (1, 2) or values.shape[-1] != len(market):
         raise ParameterError(

@@ -3,6 +3,7 @@
 premium = (F − S)/S; annualized premium = premium·365/D with D the fractional days to expiry, or continuously compounded ln(F/S)·365/D.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy.typing as npt
 from backtest.errors import ParameterError
 from backtest.instruments import Kind
 from backtest.joins import refuse_other_hours
-from backtest.market import DAY, Floats, Market, frozen
+from backtest.market import DAY, Floats, Market
 from backtest.memo import THE_FUTURES, THE_SPOT, signal
 from backtest.rule import Leg, choice
 
 FEWEST_DAYS = 1.0  # below, an annualized premium is noise of hundreds of percent
+NEVER = 2**62
 
 
 class Compounding(StrEnum):
@@ -26,23 +28,38 @@ class Compounding(StrEnum):
 
 
 def expiries(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
-    """Expiry of each contract of a leg in ns; the largest int64/2 for none. [contract]"""
+    """Expiry of each contract of a leg in ns; `NEVER` for none. [contract]"""
     instants = (market.instruments[name].expires_at for name in leg.contracts)
-    return np.array([2**62 if instant is None else instant.as_unit("ns").value for instant in instants], np.int64)
+    return np.array([NEVER if instant is None else instant.as_unit("ns").value for instant in instants], np.int64)
+
+
+def table(market: Market, leg: Leg, fill: Callable[[int, slice], Floats]) -> Floats:
+    """A table that is NaN while a contract has no fresh close, in its life what `fill` gives for its number and the bars of its life. [contract, bar]
+
+    A chain of five years has twenty contracts, of which two or three are alive at a time: the rest needn't be computed.
+    """
+    out = np.full((len(leg.contracts), len(market)), np.nan)
+    for number, name in enumerate(leg.contracts):
+        bars = market.life(name)
+        out[number, bars] = fill(number, bars)
+    return out
 
 
 @signal
 def days_to_expiry(market: Market, leg: Leg = THE_FUTURES) -> Floats:
     """D of each contract at each bar's end; infinite without an expiry, NaN after it. [contract, bar]"""
-    ends = expiries(market, leg)[:, None]
-    days = (ends - market.stamps) / DAY
-    return np.where(ends >= 2**62, np.inf, np.where(days >= 0.0, days, np.nan))
+    out = np.empty((len(leg.contracts), len(market)))
+    for row, end in zip(out, expiries(market, leg), strict=True):
+        expired = int(np.searchsorted(market.stamps, end, side="right"))
+        np.divide(end - market.stamps, DAY, out=row) if end < NEVER else row.fill(np.inf)
+        row[expired:] = np.nan
+    return out
 
 
 @signal
 def closes(market: Market, leg: Leg = THE_FUTURES) -> Floats:
     """Fresh closes of each contract; NaN elsewhere. [contract, bar]"""
-    return frozen([market.close(name) for name in leg.contracts])
+    return table(market, leg, lambda number, bars: market.close(leg.contracts[number])[bars])
 
 
 @signal
@@ -52,9 +69,8 @@ def premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Flo
     Raises DataError where the two legs close at different hours (`backtest.joins`).
     """
     refuse_other_hours(market, leg, one_spot(spot))
-    ratio: Floats = closes(market, leg) / closes(market, spot)
-    ratio -= 1.0
-    return ratio
+    against = market.close(spot.contracts[0])
+    return table(market, leg, lambda number, bars: market.close(leg.contracts[number])[bars] / against[bars] - 1.0)
 
 
 @signal
@@ -63,13 +79,16 @@ def annualized_premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_S
 
     Raises ParameterError for a leg without expiry: a perpetual has no D.
     """
-    dated(leg)
-    fraction = premium(market, leg, spot)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if choice("compounding", compounding, Compounding) is Compounding.CONTINUOUS:
-            fraction = np.log1p(fraction)
-        days = days_to_expiry(market, leg)
-        return np.where(days >= FEWEST_DAYS, fraction * 365.0 / days, np.nan)
+    fractions, days = premium(market, dated(leg), spot), days_to_expiry(market, leg)
+    continuous = choice("compounding", compounding, Compounding) is Compounding.CONTINUOUS
+
+    def a_year(number: int, bars: slice) -> Floats:
+        fraction, left = fractions[number, bars], days[number, bars]
+        out = np.full(len(left), np.nan)
+        np.divide((np.log1p(fraction) if continuous else fraction) * 365.0, left, out=out, where=left >= FEWEST_DAYS)
+        return out
+
+    return table(market, leg, a_year)
 
 
 @signal
