@@ -23,7 +23,7 @@ from backtest.memo import SIGNALS
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- indicators: written by indicators.py --write -->", "<!-- end of indicators -->"
 MINUTES = 5 * 365 * 1440
-START = pd.Timestamp("2021-01-01T00:00Z").as_unit("ns")
+START = pd.Timestamp("2021-07-01T00:00Z").as_unit("ns")
 LISTED = pd.Timedelta(days=185)
 SLOWEST = 12
 
@@ -111,6 +111,11 @@ def five_years(folder: Path, minutes: int) -> Path:
         for name, value in SERIES.items():
             walk = value * np.exp(np.cumsum(draw.normal(0, 0.005, len(days))))
             update.add("series", name, pd.DataFrame({"ts": days, "known_at": days + pd.Timedelta("1h"), "value": walk}))
+        update.add(
+            "events",
+            "",
+            pd.DataFrame({"ts": days[::200], "name": "a hard fork", "kind": "upgrade", "known_at": days[::200] - pd.Timedelta("14D")}),
+        )
         update.commit(instruments, Facts(name="minutes", source="made for a benchmark", simulated=True, licence="none"))
     return folder
 

@@ -100,6 +100,7 @@ def changed_after(cut: pd.Timestamp) -> Tables:
         frame.loc[late, prices] = frame.loc[late, prices].to_numpy() * factor[:, None]
         for column in ("volume", "depth_50bps", "open_interest"):
             frame.loc[late, column] = frame.loc[late, column].to_numpy() * random.uniform(0.2, 5.0, int(late.sum()))
+        frame.loc[frame.index[late][:12], "volume"] = 0.0
         frame.loc[late, "taker_buy_volume"] = frame.loc[late, "volume"] * random.uniform(0.0, 1.0, int(late.sum()))
         frame.loc[late, "bid"] *= 0.999
     for table in tables.funding.values():

@@ -1,10 +1,7 @@
 """Every signal of the package is blind to the future, shared and read-only. They are found by listing: a new one is tried here by being a signal."""
 
 import inspect
-import pkgutil
-from collections.abc import Callable, Iterator
-from importlib import import_module
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,13 +21,6 @@ Ask = Callable[[Market], npt.NDArray[Any]]
 
 CUTS = [BEGIN + count * STEP for count in (302, 701, 1100, 1400)]
 CALENDAR = {"days_to_expiry", "near_event", "near_expiry", "venue_closed"}  # they depend on dates that were announced, and on no number
-CONTEXT = {"expiries": "facts of contracts, not of bars", "offered": "numbers of contracts, tried below by its own entry"}
-
-
-def modules(package: ModuleType) -> Iterator[ModuleType]:
-    """The modules of a package."""
-    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        yield import_module(found.name)
 
 
 def questions() -> dict[str, Ask]:
@@ -41,8 +31,10 @@ def questions() -> dict[str, Ask]:
         if not needed:
             asked[name] = ask
         elif [item.annotation for item in needed] == [Floats]:
-            asked[f"{name} of a table"] = lambda market, ask=ask: ask(market, curve.annualized_premium(market))
-            asked[f"{name} of a row"] = lambda market, ask=ask: ask(market, market.close(SPOT))
+            asked[f"{name} of a table"] = lambda market, ask=ask: ask(
+                market, signals.zscore(market, curve.annualized_premium(market), "20D")
+            )
+            asked[f"{name} of a row"] = lambda market, ask=ask: ask(market, signals.zscore(market, market.close(SPOT), "20D"))
         else:
             raise AssertionError(f"{name} needs {needed}: a signal has defaults for all but the values that it transforms")
     return asked
@@ -55,14 +47,12 @@ QUESTIONS = questions()
 
 
 def test_every_public_function_from_a_market_to_numbers_is_a_signal() -> None:
-    """What stands in `curve` and `signals` and gives arrays of bars is listed, so that nothing escapes the tests below."""
-    for package in (curve, signals):
-        for module in modules(package):
-            for name, item in inspect.getmembers(module, inspect.isfunction):
-                takes_market = next(iter(inspect.signature(item).parameters), None) == "market"
-                gives_numbers = inspect.signature(item).return_annotation == Floats
-                if item.__module__ == module.__name__ and not name.startswith("_") and takes_market and gives_numbers:
-                    assert SIGNALS.get(name) is item, f"{module.__name__}.{name} gives numbers and is no signal"
+    """What `curve` and `signals` offer and gives arrays of bars is listed, so that nothing escapes the tests below; and what is listed is offered."""
+    offered_by_name = {name: getattr(package, name) for package in (curve, signals) for name in package.__all__}
+    functions = {name: item for name, item in offered_by_name.items() if inspect.isfunction(item)}
+    numbers = {name for name, item in functions.items() if inspect.signature(item).return_annotation == Floats}
+    assert {name for name in numbers if next(iter(inspect.signature(functions[name]).parameters)) == "market"} == set(SIGNALS)
+    assert all(functions[name] is SIGNALS[name] for name in SIGNALS)
 
 
 def test_every_signal_can_be_reached_from_the_front_door() -> None:

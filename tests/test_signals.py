@@ -1,11 +1,8 @@
-"""Signals against loops written from their formulas; shared, read-only; and, listed from the modules, blind to the future every one."""
+"""Net carry and funding against loops written from their formulas."""
 
-import inspect
-from collections.abc import Callable
 from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,13 +28,14 @@ from markets import (
     write,
 )
 
-from backtest import curve, signals
+from backtest import signals
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Kind
 from backtest.load import load_market
 from backtest.market import Market
 from backtest.signals import annualized_funding, financing_rate, net_carry, round_trip_cost, stay_carry
+from backtest.signals.funding import current_funding, futures_vs_perpetual
 
 EXPIRY = {NEAR: NEAR_EXPIRY, FAR: FAR_EXPIRY}
 DAYS = pd.Timedelta(days=1)
@@ -239,114 +237,151 @@ def test_funding_refusals(tmp_path: Path) -> None:
         annualized_funding(load(tmp_path, tables))
 
 
-# ---------------------------------------------------------------- every public table of the two modules
+# ---------------------------------------------------------------- current funding
 
 
-TABLES: dict[str, Callable[[Market], Any]] = {
-    "days_to_expiry": lambda market: curve.days_to_expiry(market, market.future_chain()),
-    "closes": lambda market: curve.closes(market, market.future_chain()),
-    "premium": lambda market: curve.premium(market, market.future_chain()),
-    "annualized_premium": lambda market: curve.annualized_premium(market, market.future_chain()),
-    "offered": lambda market: curve.offered(market, market.future_chain(min_days=2)),
-    "financing_rate": signals.financing_rate,
-    "net_carry": lambda market: signals.net_carry(market, market.future_chain()),
-    "stay_carry": lambda market: signals.stay_carry(market, market.future_chain()),
-    "annualized_funding": lambda market: signals.annualized_funding(market, window="3D"),
-}
-NO_TABLES = {"expiries", "spot_leg", "pairs", "round_trip_cost"}  # facts of contracts, not of bars
+def naive_current(events: pd.DataFrame, time: pd.Timestamp) -> float:
+    """The newest payment a year: its rate, times intervals a day, times 365; NaN before any, and once the next is overdue by its interval."""
+    paid = [row for row in events.itertuples() if row.Index <= time]  # type: ignore[operator]
+    if not paid:
+        return nan
+    newest = max(paid, key=lambda row: row.Index)  # type: ignore[arg-type,return-value]
+    if time >= newest.Index + pd.Timedelta(hours=float(newest.interval_hours)):  # type: ignore[operator,arg-type]
+        return nan
+    return float(newest.rate) * 24 / float(newest.interval_hours) * 365  # type: ignore[arg-type]
 
 
-def public_functions(module: ModuleType) -> set[str]:
-    """Functions that a module defines itself and that take a market."""
-    return {
-        name
-        for name, item in inspect.getmembers(module, inspect.isfunction)
-        if item.__module__ == module.__name__ and not name.startswith("_") and next(iter(inspect.signature(item).parameters)) == "market"
-    }
+def changing(*lengths: float) -> pd.DataFrame:
+    """Payments from the market's start on, each after an interval of its own length in hours."""
+    instants = START + pd.to_timedelta(np.cumsum(lengths), unit="h")
+    rates = 1e-4 * (1.0 + np.arange(len(lengths)))
+    return funding(pd.DatetimeIndex(instants, name="ts").as_unit("ns"), rates, hours=np.array(lengths))
 
 
-def test_every_public_signal_is_tried_here() -> None:
-    assert public_functions(signals) | public_functions(curve) == set(TABLES) | NO_TABLES
+def test_current_funding_is_the_newest_payment_a_year(market: Market) -> None:
+    events = ether().funding[PERP]
+    found = current_funding(market)
+    np.testing.assert_allclose(found, [[naive_current(events, time) for time in market.clock]], rtol=1e-13)
+    assert found.shape == (1, len(market))
+    assert not np.isnan(found).any()
+    assert current_funding(market, market.perpetual) is found
 
 
-def later_listed() -> Tables:
-    """The small market with a third future that is listed in the middle."""
+def test_each_payment_counts_by_its_own_interval(tmp_path: Path) -> None:
+    """8 h, then 4 h, then 1 h: 3, 4, 5 bps pay 3·3, 4·6, 5·24 bps a day."""
     tables = ether()
-    expiry = pd.Timestamp("2024-06-28T08:00Z").as_unit("ns")
-    tables.instruments.append(instrument("ETHUSDT-240628", Kind.FUTURE, expiry, lot=0.001))
-    tables.bars["ETHUSDT-240628"] = tables.bars[FAR].iloc[100:] * 1.02
-    return tables
+    tables.funding[PERP] = changing(8, 8, 8, 4, *[1] * 172)
+    market = load(tmp_path, tables)
+    found = current_funding(market)[0]
+    np.testing.assert_allclose(found, [naive_current(tables.funding[PERP], time) for time in market.clock], rtol=1e-13)
+    at = dict(zip(market.clock, found / 365 * 1e4, strict=True))
+    for hours, rate in ((24, 3 * 3), (27, 3 * 3), (28, 4 * 6), (29, 5 * 24), (30, 6 * 24)):
+        assert at[START + hours * HOUR] == pytest.approx(rate), f"after {hours} hours"
+    assert np.isnan(found).sum() == 7, "only before the first payment, 8 hours after the start"
 
 
-def changed_after(cut: pd.Timestamp) -> Tables:
-    """The same market with another future: every number known after the cut is different."""
-    tables = later_listed()
-    for name, frame in tables.bars.items():
-        frame.loc[frame.index > cut, ["open", "high", "low", "close"]] *= 1.7 if name == SPOT else 1.9
-    for frame in tables.funding.values():
-        frame.loc[frame.index > cut, "rate"] += 0.001
-    for frame in tables.series.values():
-        frame.loc[frame["known_at"] > cut, "value"] += 0.3
-    return tables
+def test_where_the_interval_grows_it_is_unknown_until_the_first_longer_one(tmp_path: Path) -> None:
+    """1 h, then 4 h: that the payment of an hour later will not come is not known then."""
+    tables = ether()
+    tables.funding[PERP] = changing(*[1] * 20, *[4] * 45)
+    market = load(tmp_path, tables)
+    found = current_funding(market)[0]
+    np.testing.assert_allclose(found, [naive_current(tables.funding[PERP], time) for time in market.clock], rtol=1e-13)
+    assert list(market.clock[np.isnan(found)]) == [START + hours * HOUR for hours in (21, 22, 23)]
 
 
-def ended_at(cut: pd.Timestamp) -> Tables:
-    """The dataset as it was at the cut: nothing later is in it."""
-    tables = later_listed()
-    tables.bars = {name: frame[frame.index <= cut] for name, frame in tables.bars.items()}
-    tables.bars = {name: frame for name, frame in tables.bars.items() if len(frame)}
-    tables.funding = {name: frame[frame.index <= cut] for name, frame in tables.funding.items()}
-    tables.series = {name: frame[frame["known_at"] <= cut] for name, frame in tables.series.items()}
-    return tables
+def test_what_is_known_while_an_interval_grows_is_the_same_in_hindsight(tmp_path: Path) -> None:
+    """Read up to each hour around a change from 1 h to 4 h, both fundings are those of the whole market."""
+    tables = ether()
+    tables.funding[PERP] = changing(*[1] * 20, *[4] * 45)
+    path = write(tmp_path, tables)
+    whole = load_market(path)
+    for hours in range(18, 28):
+        then = load_market(path, None, START + hours * HOUR)
+        np.testing.assert_array_equal(current_funding(then)[0], current_funding(whole)[0, :hours])
+        np.testing.assert_array_equal(annualized_funding(then, window="6h")[0], annualized_funding(whole, window="6h")[0, :hours])
+    assert np.isnan(annualized_funding(whole, window="6h")[0, 5:28]).sum() == 3
 
 
-CUTS = [START + pd.Timedelta(hours=hours) for hours in (30, 48, 127, 150)]
+def test_a_missing_payment_ends_the_rate_before_it(tmp_path: Path) -> None:
+    tables = ether()
+    gone = tables.funding[PERP].index[[9, 15, 16, 17]]
+    tables.funding[PERP] = tables.funding[PERP].drop(gone)
+    market = load(tmp_path, tables)
+    found = current_funding(market)[0]
+    np.testing.assert_allclose(found, [naive_current(tables.funding[PERP], time) for time in market.clock], rtol=1e-13)
+    blind = [time + hours * HOUR for time in gone for hours in range(8)]
+    assert list(market.clock[np.isnan(found)]) == blind
 
 
-@pytest.fixture(scope="module", params=CUTS, ids=lambda cut: f"{cut:%dT%H}")
-def truncated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.Timestamp, Market, list[Market]]:
-    """A moment, the whole market, and three that know or hold something else after it: changed, ended there, and read up to there."""
-    cut: pd.Timestamp = request.param
-    folder = tmp_path_factory.mktemp
-    others = [
-        load(folder("changed"), changed_after(cut)),
-        load(folder("ended"), ended_at(cut)),
-        load(folder("read"), later_listed(), None, cut),
-    ]
-    return cut, load(folder("whole"), later_listed()), others
+def test_funding_ends_with_its_payments(tmp_path: Path) -> None:
+    """The perpetual's own data end in the middle: nothing is carried on from there, and nothing counts as no payment."""
+    tables = ether()
+    last = START + 80 * HOUR
+    tables.bars[PERP] = tables.bars[PERP][tables.bars[PERP].index <= last]
+    tables.funding[PERP] = tables.funding[PERP][tables.funding[PERP].index <= last]
+    market = load(tmp_path, tables)
+    for found in (current_funding(market)[0], annualized_funding(market, window="1D")[0]):
+        assert not np.isnan(found[30 : 80 + 7]).any()
+        assert np.isnan(found[80 + 7 :]).all()
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_nothing_after_a_bar_changes_what_was_known_at_it(truncated: tuple[pd.Timestamp, Market, list[Market]], name: str) -> None:
-    cut, whole, others = truncated
-    expected = np.atleast_2d(TABLES[name](whole))[:, whole.clock <= cut]
-    for other in others:
-        found = np.atleast_2d(TABLES[name](other))[:, other.clock <= cut]
-        # contracts that the truncated data don't know yet have no row there; they stand last, having the latest expiry
-        np.testing.assert_array_equal(found, expected[: len(found)])
-        assert name == "days_to_expiry" or np.isnan(np.asarray(expected[len(found) :], dtype=float)).all()
+def test_it_is_unknown_before_the_first_payment_and_known_before_the_run(tmp_path: Path) -> None:
+    tables = ether()
+    tables.funding[PERP] = tables.funding[PERP].iloc[3:]
+    path = write(tmp_path, tables)
+    whole, late = load_market(path), load_market(path, "2024-03-04T03:00")
+    assert np.isnan(current_funding(whole)[0, :23]).all()
+    assert not np.isnan(current_funding(whole)[0, 23:]).any()
+    np.testing.assert_array_equal(current_funding(late)[0], current_funding(whole)[0, -len(late) :])
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if name not in ("days_to_expiry", "offered")])
-def test_the_changed_future_is_changed(truncated: tuple[pd.Timestamp, Market, list[Market]], name: str) -> None:
-    """The test above would see a peek: at the end every signal differs, but for what depends on the calendar only."""
-    _, whole, (changed, *_) = truncated
-    mine, theirs = (np.atleast_2d(TABLES[name](market))[:, -3:] for market in (whole, changed))
-    known = ~np.isnan(mine)
-    assert known.any()
-    assert (mine != theirs)[known].all()
+def test_current_funding_refusals(tmp_path: Path) -> None:
+    tables = ether()
+    market = load(tmp_path, tables)
+    with pytest.raises(ParameterError, match=r"^only a perpetual has funding: ETHUSDT-240329$"):
+        current_funding(market, market.leg(FAR))
+    del tables.funding[PERP]
+    with pytest.raises(DataError, match=r"^ETHUSDT-PERP: the dataset test has no funding; import it$"):
+        current_funding(load(tmp_path, tables))
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_tables_are_computed_once(market: Market, name: str) -> None:
-    assert TABLES[name](market) is TABLES[name](market)
-    assert np.atleast_2d(TABLES[name](market)).shape[1] == len(market)
+# ---------------------------------------------------------------- futures against the perpetual
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if name != "offered"])
-def test_tables_are_read_only(market: Market, name: str) -> None:
-    with pytest.raises(ValueError, match="read-only"):
-        TABLES[name](market)[..., 0] = 0.0
+def test_futures_against_the_perpetual_is_premium_less_funding(market: Market) -> None:
+    tables, chain = ether(), market.future_chain()
+    events = tables.funding[PERP]
+    for window in ("1D", "3D"):
+        paid = [naive_funding(events, [], pd.Timedelta(window), time) for time in market.clock]
+        # the annualized premium is the carry to stay and the money that it has paid for
+        dated = [
+            [naive_stay(tables, name, time) + naive_rate(tables, "borrow_usd", time) for time in market.clock] for name in chain.contracts
+        ]
+        found = futures_vs_perpetual(market, chain, window=window)
+        np.testing.assert_allclose(found, np.array(dated) - paid, rtol=1e-9, atol=1e-13)
+    assert futures_vs_perpetual(market) is futures_vs_perpetual(market, chain, market.perpetual, market.spot, window="168h")
+
+
+def test_the_richer_future_is_above_zero(tmp_path: Path) -> None:
+    """A future at an annualized 36.5 % against funding of 1 bp in 8 h, 10.95 %: 25.55 % to be earned by selling the future."""
+    tables = only(ether(), SPOT, PERP, FAR)
+    days = (FAR_EXPIRY - pd.DatetimeIndex(tables.bars[FAR].index)) / DAYS
+    tables.bars[FAR] = bars(tables.bars[SPOT]["close"] * (1.0 + 0.001 * days), pd.DatetimeIndex(tables.bars[FAR].index))
+    tables.funding[PERP]["rate"] = 1e-4
+    found = futures_vs_perpetual(load(tmp_path, tables), window="1D")[0]
+    np.testing.assert_allclose(found[15:], 0.365 - 0.1095, rtol=1e-9)
+    assert np.isnan(found[:15]).all()
+
+
+def test_futures_against_the_perpetual_refusals(market: Market) -> None:
+    with pytest.raises(ParameterError, match=r"^an annualized premium needs a dated contract: ETHUSDT-PERP"):
+        futures_vs_perpetual(market, market.perpetual)
+    with pytest.raises(ParameterError, match=r"^only a perpetual has funding: ETHUSDT-240329$"):
+        futures_vs_perpetual(market, market.leg(FAR), market.leg(FAR))
+
+
+# ---------------------------------------------------------------- shared
 
 
 def test_another_parameter_is_another_table(market: Market) -> None:

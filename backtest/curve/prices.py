@@ -34,14 +34,14 @@ def expiries(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
 
 
 def table(market: Market, leg: Leg, fill: Callable[[int, slice], Floats]) -> Floats:
-    """A table that is NaN while a contract has no fresh close, in its life what `fill` gives for its number and the bars of its life. [contract, bar]
+    """A table that is NaN while a contract has no fresh close, in its life what `fill` gives for its row and the bars of its life. [contract, bar]
 
     A chain of five years has twenty contracts, of which two or three are alive at a time: the rest needn't be computed.
     """
     out = np.full((len(leg.contracts), len(market)), np.nan)
-    for number, name in enumerate(leg.contracts):
+    for row, name in enumerate(leg.contracts):
         bars = market.life(name)
-        out[number, bars] = fill(number, bars)
+        out[row, bars] = fill(row, bars)
     return out
 
 
@@ -59,7 +59,7 @@ def days_to_expiry(market: Market, leg: Leg = THE_FUTURES) -> Floats:
 @signal
 def closes(market: Market, leg: Leg = THE_FUTURES) -> Floats:
     """Fresh closes of each contract; NaN elsewhere. [contract, bar]"""
-    return table(market, leg, lambda number, bars: market.close(leg.contracts[number])[bars])
+    return table(market, leg, lambda row, bars: market.close(leg.contracts[row])[bars])
 
 
 @signal
@@ -70,7 +70,7 @@ def premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Flo
     """
     refuse_other_hours(market, leg, one_spot(spot))
     against = market.close(spot.contracts[0])
-    return table(market, leg, lambda number, bars: market.close(leg.contracts[number])[bars] / against[bars] - 1.0)
+    return table(market, leg, lambda row, bars: market.close(leg.contracts[row])[bars] / against[bars] - 1.0)
 
 
 @signal
@@ -82,8 +82,8 @@ def annualized_premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_S
     fractions, days = premium(market, dated(leg), spot), days_to_expiry(market, leg)
     continuous = choice("compounding", compounding, Compounding) is Compounding.CONTINUOUS
 
-    def a_year(number: int, bars: slice) -> Floats:
-        fraction, left = fractions[number, bars], days[number, bars]
+    def a_year(row: int, bars: slice) -> Floats:
+        fraction, left = fractions[row, bars], days[row, bars]
         out = np.full(len(left), np.nan)
         np.divide((np.log1p(fraction) if continuous else fraction) * 365.0, left, out=out, where=left >= FEWEST_DAYS)
         return out
@@ -94,7 +94,8 @@ def annualized_premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_S
 @signal
 def contango(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Floats:
     """1 where a contract trades above spot (contango), −1 below (backwardation), 0 at it; NaN where the premium is unknown. [contract, bar]"""
-    return np.sign(premium(market, leg, spot))
+    fractions = premium(market, leg, spot)
+    return table(market, leg, lambda row, bars: np.sign(fractions[row, bars]))
 
 
 def dated(leg: Leg) -> Leg:

@@ -1,19 +1,33 @@
-"""What carry pays after what it costs: money, fees, spreads, borrowed coins, the staking yield.
+"""What carry pays after what it costs: money, fees, spreads, the staking yield, borrowed coins.
 
-signal = bt.net_carry(market, future)          # what a new trade would earn a year, costs included
-stay = bt.stay_carry(market, future)           # what the rest of a trade earns, its costs being sunk
+The plain trade buys spot and sells the future: it earns the premium, pays for the money in it, and its coins can be staked. The reverse trade sells spot
+short and buys the future: it earns a negative premium, pays for the coins, and its sale brings in what the plain trade lays out. Each is told as what
+the trade itself earns; a rule reads the signal of side −1 with its sign turned:
+
+    signal = bt.net_carry(market, future)          # what a new trade would earn a year, costs included
+    stay = bt.stay_carry(market, future)           # what the rest of a trade earns, its costs being sunk
+    both = signal, -bt.net_carry(market, future, reverse=True)      # bt.Rule(signal=both, sides="both", …)
 """
+
+from enum import StrEnum
 
 import numpy as np
 
-from backtest.curve import annualized_premium, days_to_expiry
-from backtest.errors import DataError
+from backtest.curve.prices import annualized_premium, days_to_expiry, table
+from backtest.errors import DataError, ParameterError
 from backtest.market import Floats, Market
 from backtest.memo import THE_FUTURES, THE_SPOT, found, signal
-from backtest.rule import Leg
+from backtest.rule import Leg, choice, number
 from backtest.venues import rules_of
 
 HALF_SPREAD = 0.0001  # 1 bp a fill where nothing better is known
+
+
+class Staking(StrEnum):
+    """What happens to the staking yield: the coins of the trade earn it, or they would earn it if the trade were not made."""
+
+    EARNED = "earned"
+    FORGONE = "forgone"
 
 
 @signal
@@ -28,7 +42,7 @@ def financing_rate(market: Market) -> Floats:
 def round_trip_cost(market: Market, future: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> float:
     """Cost of entering, holding to settlement and selling the spot, as a fraction of notional: by the venue's rules at the first bar.
 
-    Two spot fees, one futures fee, the delivery fee and three half-spreads of 1 bp. DataError where a venue's rule-book lacks one of them.
+    Two spot fees, one futures fee, the delivery fee and three half-spreads of 1 bp, in either direction. DataError where a venue's rule-book lacks one of them.
     """
     spot_rules, rules = (rules_of(market.instruments[found(market, leg).contracts[0]], market.clock[0]) for leg in (spot, future))
     try:
@@ -38,21 +52,103 @@ def round_trip_cost(market: Market, future: Leg = THE_FUTURES, spot: Leg = THE_S
 
 
 @signal
-def net_carry(market: Market, future: Leg = THE_FUTURES, spot: Leg = THE_SPOT, *, cost: float | None = None) -> Floats:
-    """Net carry to enter: annualized premium − financing − the round trip's cost spread over the days left. [contract, bar]
+def net_carry(
+    market: Market,
+    future: Leg = THE_FUTURES,
+    spot: Leg = THE_SPOT,
+    *,
+    cost: float | None = None,
+    reverse: bool = False,
+    staking: str | None = None,
+    capital: float = 1.0,
+) -> Floats:
+    """Net carry to enter, a year per notional: `stay_carry` − the round trip's cost spread over the days left, cost·365/D. [contract, bar]
 
-    cost: fraction of notional (default: `round_trip_cost`). NaN as the annualized premium (no fresh close, D below one day).
+    cost: fraction of notional (default: `round_trip_cost`). reverse, staking, capital as in `stay_carry`: with own collateral at leverage L a notional ties
+    up 1 + 1/L of capital, and the hurdle per notional is capital·financing; the default 1.0 is money for the spot leg only.
+    NaN as the annualized premium (no fresh close, D below one day), and where a rate that is needed isn't known yet. Errors as `stay_carry`.
     """
     if cost is None:
-        return net_carry(market, future, spot, cost=round_trip_cost(market, future, spot))
+        cost = round_trip_cost(market, future, spot)
+        return net_carry(market, future, spot, cost=cost, reverse=reverse, staking=staking, capital=capital)
+    number("cost", cost)
+    stay, days = stay_carry(market, future, spot, reverse=reverse, staking=staking, capital=capital), days_to_expiry(market, future)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = cost * 365.0 / days_to_expiry(market, future)
-    net: Floats = stay_carry(market, future, spot) - spread
-    return net
+        return table(market, future, lambda row, bars: stay[row, bars] - cost * 365.0 / days[row, bars])
 
 
 @signal
-def stay_carry(market: Market, future: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Floats:
-    """Net carry to stay: annualized premium − financing, nothing sunk in it; the exit signal of dated carry. [contract, bar]"""
-    net: Floats = annualized_premium(market, future, spot) - financing_rate(market)
-    return net
+def stay_carry(
+    market: Market,
+    future: Leg = THE_FUTURES,
+    spot: Leg = THE_SPOT,
+    *,
+    reverse: bool = False,
+    staking: str | None = None,
+    capital: float = 1.0,
+) -> Floats:
+    """Net carry to stay, a year per notional: annualized premium − capital·financing, nothing sunk in it; the exit signal of dated carry. [contract, bar]
+
+    reverse: short spot, long future: −annualized premium − (capital − 1)·financing − the series borrow_base.
+    staking: "earned" adds the series staking_yield (the coins bought are staked), "forgone" takes it off (the money would buy staked coins instead); of
+    the reverse trade "forgone" says that the coins sold are one's own, and takes their yield off in place of the borrow fee.
+    capital: money tied up per notional. With own collateral at leverage L a notional ties up 1 + 1/L of capital, and the hurdle per notional is
+    capital·financing; the default 1.0 is money for the spot leg only, of which the reverse trade, selling spot, needs none.
+    NaN as the annualized premium (no fresh close, D below one day), and before the first known value of a yield or fee that is asked for.
+    Raises DataError where such a series is lacking, ParameterError for a staking that isn't known, "earned" in the reverse trade, a negative capital.
+    """
+    hurdle = _hurdle(market, reverse, staking, capital)
+    annualized, sign = annualized_premium(market, future, spot), -1.0 if reverse else 1.0
+    return table(market, future, lambda row, bars: sign * annualized[row, bars] - hurdle[bars])
+
+
+@signal
+def break_even_premium(
+    market: Market,
+    future: Leg = THE_FUTURES,
+    spot: Leg = THE_SPOT,
+    *,
+    cost: float | None = None,
+    reverse: bool = False,
+    staking: str | None = None,
+    capital: float = 1.0,
+) -> Floats:
+    """The premium, a fraction and not annualized, at which `net_carry` with the same arguments is 0. [contract, bar]
+
+    (what the trade pays a year)·D/365 + cost; of the reverse trade the same below zero. A plain trade pays above it, a reverse trade below it.
+    NaN and errors as `net_carry`.
+    """
+    if cost is None:
+        cost = round_trip_cost(market, future, spot)
+        return break_even_premium(market, future, spot, cost=cost, reverse=reverse, staking=staking, capital=capital)
+    number("cost", cost)
+    annualized, days, sign = annualized_premium(market, future, spot), days_to_expiry(market, future), -1.0 if reverse else 1.0
+    yearly = _hurdle(market, reverse, staking, capital) / 365.0
+
+    def needed(row: int, bars: slice) -> Floats:
+        return np.where(np.isnan(annualized[row, bars]), np.nan, sign * (yearly[bars] * days[row, bars] + cost))
+
+    return table(market, future, needed)
+
+
+def _hurdle(market: Market, reverse: bool, staking: str | None, capital: float) -> Floats:
+    """What a trade pays a year for money and coins, less what its coins earn. [bar]"""
+    number("capital", capital, least=0.0)
+    chosen = None if staking is None else choice("staking", staking, Staking)
+    if not reverse:
+        money = capital * financing_rate(market)
+        if chosen is None:
+            return money
+        coins = _rate(market, "staking_yield", f'staking="{chosen}"')
+        return money + coins if chosen is Staking.FORGONE else money - coins
+    if chosen is Staking.EARNED:
+        raise ParameterError("staking must be none or forgone in the reverse trade, which holds no coins: staking=earned")
+    coins = _rate(market, "borrow_base", "reverse=True") if chosen is None else _rate(market, "staking_yield", f'staking="{chosen}"')
+    return (capital - 1.0) * financing_rate(market) + coins
+
+
+def _rate(market: Market, name: str, asked: str) -> Floats:
+    """A series of yearly rates, NaN before the first is known; DataError if the dataset lacks it. [bar]"""
+    if name not in market.series_names:
+        raise DataError(f'{asked} needs the series "{name}", which dataset {market.info.name} lacks; import it, or leave {asked} out')
+    return market.series(name)
