@@ -18,10 +18,10 @@ SCRIPTS = sorted((ROOT / "strategies").glob("*.py"))
 # From left to right: a module imports what stands left of it. `backtest/__init__.py` is the front door and may see all rooms.
 ORDER = (
     "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "load", "joins", "memo", "rolling", "curve", "signals", "kernels", "tapes", "strategy", "ledger", "metrics",
-    "result", "simulate", "report", "cli",
+    "result", "simulate", "overview", "report", "cli",
 )  # fmt: skip
 # Imports to the right happen in a function, when the user asks for what stands there; these are all of them.
-ASKED_FOR = {("strategy", "simulate"), ("result", "report")}
+ASKED_FOR = {("strategy", "simulate"), ("result", "report"), ("overview", "report")}
 
 LONGEST_FILE, LONGEST_FUNCTION = 600, 80
 LONG_FILES = {"backtest/kernels.py": "all compiled code stands in one file: numba doesn't see a change in another that it inlined"}
@@ -107,9 +107,13 @@ def test_heavy_libraries_are_imported_where_they_are_used() -> None:
 
 # ---------------------------------------------------------------- compiled code
 
+# The engine's step and the statistics of windows: neither calls the other, as numba doesn't see a change in another file that it inlined.
+COMPILED = {PACKAGE / "kernels.py", PACKAGE / "rolling.py"}
+COMPILED_FILES = pytest.mark.parametrize("file", sorted(COMPILED), ids=lambda file: file.name)
 
-@pytest.mark.parametrize("file", [file for file in [*SOURCES, *SCRIPTS] if file != PACKAGE / "kernels.py"], ids=lambda file: file.name)
-def test_numba_stays_in_kernels(file: Path) -> None:
+
+@pytest.mark.parametrize("file", [file for file in [*SOURCES, *SCRIPTS] if file not in COMPILED], ids=lambda file: file.name)
+def test_numba_stays_in_the_compiled_files(file: Path) -> None:
     assert not [target for target, _ in imports(tree(file)) if target.partition(".")[0] in ("numba", "llvmlite")]
     names = {
         getattr(node, "id", getattr(node, "attr", None)) for node in ast.walk(tree(file)) if isinstance(node, ast.Name | ast.Attribute)
@@ -117,28 +121,39 @@ def test_numba_stays_in_kernels(file: Path) -> None:
     assert not names & COMPILERS
 
 
-def test_compiled_code_is_exact_and_cached_where_it_is_entered() -> None:
+@COMPILED_FILES
+def test_compiled_code_is_exact_and_in_one_file(file: Path) -> None:
     """Fast mathematics would let the compiler add in another order: kernel and judge would differ, and NaN lose its meaning."""
-    compiled = tree(PACKAGE / "kernels.py")
-    for node in ast.walk(compiled):
+    for node in ast.walk(tree(file)):
         assert not (isinstance(node, ast.keyword) and node.arg in ("fastmath", "parallel")), ast.unparse(node)
-    cached = {
-        node.name
-        for node in ast.walk(compiled)
-        if isinstance(node, ast.FunctionDef) and any("cache=True" in ast.unparse(decorator) for decorator in node.decorator_list)
-    }
-    assert cached == {"advance", "fill_equity", "fill_sources"}, "what Python calls is cached; the rest melts into it"
-    called = {
+    assert not inner_imports(module_name(file)), "a change in another file would not be compiled"
+
+
+@COMPILED_FILES
+def test_what_python_calls_is_cached_and_the_rest_melts_into_it(file: Path) -> None:
+    compiled = {node.name: node for node in tree(file).body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    cached = {name for name, node in compiled.items() if any("cache=True" in ast.unparse(each) for each in node.decorator_list)}
+    within = [called(node) for node in compiled.values()]
+    plain = [node for node in tree(file).body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
+    alias = {"kernels.py": "k"}.get(file.name, file.stem)
+    through = {
         node.attr
-        for file in SOURCES
-        for node in ast.walk(tree(file))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "k"
+        for other in SOURCES
+        for node in ast.walk(tree(other))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == alias
     }
-    functions = {node.name for node in compiled.body if isinstance(node, ast.FunctionDef)}
-    assert called & functions == cached, "Python calls no kernel that is compiled anew in every process"
+    outside = through.union(*map(called, plain)) & set(compiled)
+    assert outside == cached, "Python calls no kernel that is compiled anew in every process"
+    assert set(compiled) <= cached.union(*within), "no kernel that nobody calls"
+
+
+def called(node: ast.AST) -> set[str]:
+    """The functions that are called in some code by their plain names."""
+    return {child.func.id for child in ast.walk(node) if isinstance(child, ast.Call) and isinstance(child.func, ast.Name)}
 
 
 def test_every_kernel_is_compiled() -> None:
+    """In `rolling` what Python calls is Python: it puts rows in order for the kernels."""
     for node in tree(PACKAGE / "kernels.py").body:
         if isinstance(node, ast.FunctionDef):
             assert node.decorator_list, f"{node.name} is plain Python among compiled code"

@@ -7,24 +7,26 @@ A window holds the bars with T − window < stamp ≤ T, the present one with th
 """
 
 import numpy as np
-import pandas as pd
 
 from backtest.market import Floats, Market
 from backtest.memo import length, signal
 from backtest.rule import Duration
 
 FEWEST = 5  # known values that a statistic of a window needs at least
+HISTORY = "30D"  # needed where the window is all history
 
 
 @signal
 def zscore(market: Market, values: Floats, window: Duration | None = "90D", min_history: Duration | None = None) -> Floats:
     """(value − mean)/deviation of the window, n−1 in the deviation. [as values]
 
-    window None: all history. min_history None: the window's length, or 30 days for all history. NaN where the value is, and where all values of the window are equal.
+    window None: all history. min_history None: the window's length, or 30 days for all history. NaN where the value is, and where all values of the window are
+    equal.
     """
-    rolled = _rolled(market, values, window)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return _with_history(market, values, window, min_history, (values - _rows(rolled.mean(), values)) / _rows(rolled.std(), values))
+    from backtest import rolling
+
+    span = rolling.FOREVER if window is None else length(window)
+    return since_known(market, values, min_history or window or HISTORY, rolling.zscore(market.stamps, values, span, FEWEST))
 
 
 @signal
@@ -33,22 +35,21 @@ def percentile(market: Market, values: Floats, window: Duration | None = "90D", 
 
     window None: all history. min_history None: the window's length, or 30 days for all history. NaN where the value is.
     """
-    return _with_history(market, values, window, min_history, _rows(_rolled(market, values, window).rank(pct=True), values))
+    return ranked(market, values, slice(0, len(market)), window, min_history)
 
 
-def _rolled(market, values, window):
-    frame = pd.DataFrame(np.atleast_2d(values).T, index=market.clock)
-    return frame.expanding(FEWEST) if window is None else frame.rolling(window, min_periods=FEWEST)
+def ranked(market: Market, values: Floats, bars: slice, window: Duration | None, min_history: Duration | None = None) -> Floats:
+    """`percentile` of values at some of the bars only, not kept. [as values]"""
+    from backtest import rolling
+
+    span = rolling.FOREVER if window is None else length(window)
+    return since_known(market, values, min_history or window or HISTORY, rolling.rank(market.stamps[bars], values, span, FEWEST), bars)
 
 
-def _rows(frame, values):
-    return frame.to_numpy().T.reshape(values.shape)
-
-
-def _with_history(market, values, window, min_history, out):
-    span = length(min_history if min_history is not None else (window if window is not None else "30D"))
-    rows, known = np.atleast_2d(out), ~np.isnan(np.atleast_2d(values))
-    for row, there in zip(rows, known, strict=True):
-        first = market.stamps[there.argmax()] - market.step if there.any() else 2**62
-        row[(market.stamps - first < span) | ~there] = np.nan
-    return rows.reshape(values.shape)
+def since_known(market: Market, values: Floats, history: Duration, answers: Floats, bars: slice = slice(None)) -> Floats:
+    """The answers, NaN while less than `history` has passed since the beginning of each row's first bar with a known value; changed in place. [as values]"""
+    stamps = market.stamps[bars]
+    for row, answer in zip(np.atleast_2d(values), np.atleast_2d(answers), strict=True):
+        first = int(np.argmin(np.isnan(row)))
+        answer[: np.searchsorted(stamps, stamps[first] - market.step + length(history))] = np.nan
+    return answers
