@@ -141,6 +141,6 @@ def _bars(market: Market, leg: Leg) -> Integers:
 def _any(market: Market, leg: Leg, *, fresh: bool) -> Bools:
     out = np.zeros(len(market), dtype=bool)
     for name in leg.contracts:
-        out |= ~np.isnan(market.close(name) if fresh else market.raw(name, "close"))
+        out[market.life(name)] |= ~np.isnan(market.fresh(name) if fresh else market.lived(name, "close"))
     out.flags.writeable = False
     return out

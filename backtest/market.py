@@ -226,17 +226,35 @@ class Market:
 
     def raw(self, instrument: str, column: str) -> Floats:
         """A column of the instrument's own bars on the clock: NaN where it has no bar or no such column. [bar]"""
-        return self.memo(("raw", instrument, column), lambda: self._raw(instrument, column))
+        return self.memo(("raw", instrument, column), lambda: self._spread_out(instrument, self.lived(instrument, column)))
 
-    def _raw(self, instrument: str, column: str) -> Floats:
-        if not self.has(instrument, column):
-            return self.memo(("unknown",), lambda: frozen(np.full(len(self), np.nan)))
-        values = self._values(instrument, column)
-        if len(values) == len(self):  # a bar at every tick of the clock
-            return frozen(values)
-        out = np.full(len(self), np.nan)
-        out[self._places(instrument)] = values
+    def life(self, instrument: str) -> slice:
+        """The bars from the instrument's first to its expiry, or to the last of all; where its own bars end doesn't count, as nobody knew it before."""
+        places, expiry = self._places(instrument), self.instruments[instrument].expires_at
+        if len(places) == 0:
+            return slice(0, 0)
+        over = len(self) if expiry is None else int(np.searchsorted(self.stamps, expiry.as_unit("ns").value, side="right"))
+        return slice(int(places[0]), max(over, int(places[-1]) + 1))
+
+    def lived(self, instrument: str, column: str) -> Floats:
+        """A column over the instrument's `life`, so that a contract of a quarter takes no more room: NaN where it has no bar or no such column. [bar of its life]"""
+        return self.memo(("lived", instrument, column), lambda: self._lived(instrument, column))
+
+    def _lived(self, instrument: str, column: str) -> Floats:
+        life = self.life(instrument)
+        out = np.full(life.stop - life.start, np.nan)
+        if self.has(instrument, column):
+            out[self._places(instrument) - life.start] = self._values(instrument, column)
         return frozen(out)
+
+    def _spread_out(self, instrument: str, values: Floats) -> Floats:
+        """Values over an instrument's life on the whole clock, NaN at the other bars. [bar]"""
+        if len(values) == len(self):
+            return values
+        out = np.full(len(self), np.nan)
+        out[self.life(instrument)] = values
+        out.flags.writeable = False
+        return out
 
     def _values(self, instrument: str, column: str) -> Floats:
         """A column of the instrument's bars, read from the dataset when it is first asked for if it was not loaded with the prices."""
@@ -283,22 +301,19 @@ class Market:
 
     def close(self, instrument: str) -> Floats:
         """The close where it is fresh (not older than the staleness tolerance), else NaN. [bar]"""
-        return self.memo(("close", instrument), lambda: self._fresh(instrument))
+        return self.memo(("close", instrument), lambda: self._spread_out(instrument, self.fresh(instrument)))
+
+    def fresh(self, instrument: str) -> Floats:
+        """The fresh close over the instrument's `life`, NaN where it isn't. [bar of its life]"""
+        return self.memo(("fresh close", instrument), lambda: self._fresh(instrument))
 
     def _fresh(self, instrument: str) -> Floats:
-        raw, bars = self.raw(instrument, "close"), self.life(instrument)
-        if not (self.has(instrument, AGE) or np.isnan(raw[bars]).any()):
-            return raw
-        age = np.nan_to_num(self.raw(instrument, AGE)).astype(np.int64)
-        seen = np.maximum.accumulate(np.where(np.isnan(raw), np.int64(0), self.stamps - age))
-        return frozen(np.where(self.stamps - seen <= self.staleness, self.last_known(instrument), np.nan))
-
-    def life(self, instrument: str) -> slice:
-        """The bars outside of which the instrument's close is never fresh: from its first to its last, and as long after it as the tolerance is."""
-        if len(self._places(instrument)) == 0:
-            return slice(0, 0)
-        until = self.stamps[self.last_bar(instrument)] + self.staleness
-        return slice(self.first_bar(instrument), int(np.searchsorted(self.stamps, until, side="right")))
+        close = self.lived(instrument, "close")
+        if not (self.has(instrument, AGE) or np.isnan(close).any()):
+            return close
+        age, stamps = np.nan_to_num(self.lived(instrument, AGE)).astype(np.int64), self.stamps[self.life(instrument)]
+        seen = np.maximum.accumulate(np.where(np.isnan(close), np.int64(0), stamps - age))
+        return frozen(np.where(stamps - seen <= self.staleness, pd.Series(close).ffill(), np.nan))
 
     # ------------------------------------------------------------ series, funding, settlements
 

@@ -68,7 +68,8 @@ class Leg:
     def __str__(self) -> str:
         if not self.chain:
             return self.contracts[0]
-        return f"chain of {len(self.contracts)} dated contracts, at least {self.min_days:g} days to expiry"
+        last = f" … {self.contracts[-1]}" if len(self.contracts) > 1 else ""
+        return f"the chain {self.contracts[0]}{last}" + (f", at least {self.min_days:g} days to expiry" if self.min_days else "")
 
 
 def param(default: Any, help: str) -> Any:

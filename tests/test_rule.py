@@ -198,7 +198,7 @@ def test_auto_resizes_perpetuals_without_a_dated_leg(long: Leg | None, short: Le
 def test_legs_stand_long_first_and_say_what_they_are() -> None:
     assert Rule(short=PERP).legs == (None, PERP)
     assert str(SPOT) == "ETHUSDT-SPOT"
-    assert str(CHAIN) == "chain of 2 dated contracts, at least 14 days to expiry"
+    assert str(CHAIN) == "the chain ETHUSDT-240329 … ETHUSDT-240628, at least 14 days to expiry"
 
 
 def test_parameters_carry_their_help() -> None:

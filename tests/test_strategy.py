@@ -413,7 +413,7 @@ def test_spot_and_future_without_overlap(tmp_path: Path, capsys: pytest.CaptureF
         tables.bars[item.id] = tables.bars[item.id].iloc[50:]
     told = mistake(capsys, CashAndCarry, "--data", write(tmp_path, tables))
     assert told == (
-        "ETHUSDT-SPOT and chain of 2 dated contracts, at least 14 days to expiry have no bar in common "
+        "ETHUSDT-SPOT and the chain ETHUSDT-240306 … ETHUSDT-240329, at least 14 days to expiry have no bar in common "
         "(2024-03-01T01:00Z to 2024-03-02T16:00Z; 2024-03-03T03:00Z to 2024-03-09T08:00Z); "
         "import a period that both cover, or allow older closes with staleness=…"
     )

@@ -33,7 +33,7 @@ def expiries(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
     return np.array([NEVER if instant is None else instant.as_unit("ns").value for instant in instants], np.int64)
 
 
-def table(market: Market, leg: Leg, fill: Callable[[int, slice], Floats]) -> Floats:
+def table(market: Market, leg: Leg, fill: Callable[[int, slice], Floats | float]) -> Floats:
     """A table that is NaN while a contract has no fresh close, in its life what `fill` gives for its row and the bars of its life. [contract, bar]
 
     A chain of five years has twenty contracts, of which two or three are alive at a time: the rest needn't be computed.
@@ -59,7 +59,7 @@ def days_to_expiry(market: Market, leg: Leg = THE_FUTURES) -> Floats:
 @signal
 def closes(market: Market, leg: Leg = THE_FUTURES) -> Floats:
     """Fresh closes of each contract; NaN elsewhere. [contract, bar]"""
-    return table(market, leg, lambda row, bars: market.close(leg.contracts[row])[bars])
+    return table(market, leg, lambda row, bars: market.fresh(leg.contracts[row]))
 
 
 @signal
@@ -70,7 +70,7 @@ def premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Flo
     """
     refuse_other_hours(market, leg, one_spot(spot))
     against = market.close(spot.contracts[0])
-    return table(market, leg, lambda row, bars: market.close(leg.contracts[row])[bars] / against[bars] - 1.0)
+    return table(market, leg, lambda row, bars: market.fresh(leg.contracts[row]) / against[bars] - 1.0)
 
 
 @signal

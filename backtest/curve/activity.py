@@ -1,0 +1,112 @@
+"""What goes on in each contract: how much is open, how much was traded lately, and whether it trades at all.
+
+Open interest and volume tell which maturities the market stands in and which prices mean something; a contract that nobody trades keeps an old close.
+All quantities are in base units, so that a falling price closes no position.
+
+    weight = bt.open_interest(market, market.future_chain())
+    alive = bt.traded(market, window="1D")
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from backtest.curve.prices import days_to_expiry
+from backtest.errors import DataError
+from backtest.instruments import Settle
+from backtest.market import Floats, Market
+from backtest.memo import THE_FUTURES, THE_PERPETUAL, length, signal
+from backtest.rule import Duration, Leg
+
+Integers = npt.NDArray[np.int64]
+
+
+@signal
+def open_interest(market: Market, leg: Leg = THE_PERPETUAL) -> Floats:
+    """Open interest of each contract as last known, in base units. [contract, bar]
+
+    From the bars' column `open_interest`, where that is unknown from the series `<id>.open_interest`, then from `<id>.open_interest_value` over the close
+    of the time when the value became known. Of inverse contracts only the value counts: venues count theirs in dollars or in contracts.
+    NaN before the first, after expiry, and for a contract that has none of them; DataError if no contract of the leg has any.
+    """
+    rows = [_interest(market, name) for name in leg.contracts]
+    if all(row is None for row in rows):
+        one = leg.contracts[0]
+        straight = f'"{one}.open_interest" or bars with the column open_interest'
+        remedy = straight if market.instruments[one].settle is Settle.LINEAR else f'"{one}.open_interest_value"'
+        raise DataError(f"{leg} has no open interest in dataset {market.info.name}; import a series {remedy}")
+    out = np.full((len(rows), len(market)), np.nan)
+    for known, row, days in zip(out, rows, days_to_expiry(market, leg), strict=True):
+        if row is not None:
+            np.copyto(known, row, where=~np.isnan(days))
+    return out
+
+
+@signal
+def traded_volume(market: Market, leg: Leg = THE_FUTURES, window: Duration = "1D") -> Floats:
+    """Volume of each contract over the window, in base units; bars of unknown volume count 0. [contract, bar]
+
+    NaN where no volume of the contract was known so far, and after expiry; DataError if no contract of the leg has volumes.
+    """
+    if not any(market.has(name, "volume") for name in leg.contracts):
+        raise DataError(f"{leg} has no volume in dataset {market.info.name}; import bars with the column volume")
+    out = np.full((len(leg.contracts), len(market)), np.nan)
+    for row, name in zip(out, leg.contracts, strict=True):
+        volume, first = market.lived(name, "volume"), _first_inside(market, name, length(window))
+        known = ~np.isnan(volume)
+        total = np.concatenate([[0.0], np.cumsum(np.where(known, volume, 0.0))])
+        inside = np.where(_trades(volume, first) > 0, total[1:] - total[first], 0.0)
+        row[market.life(name)] = np.where(np.logical_or.accumulate(known), inside, np.nan)
+    return out
+
+
+@signal
+def traded(market: Market, leg: Leg = THE_FUTURES, window: Duration = "1D") -> Floats:
+    """1 where a contract has a fresh close and a bar with volume in the window, else 0. [contract, bar]
+
+    A contract of which no volume was known so far counts as traded where its close is fresh.
+    """
+    out = np.zeros((len(leg.contracts), len(market)))
+    for row, name in zip(out, leg.contracts, strict=True):
+        volume, fresh = market.lived(name, "volume"), ~np.isnan(market.fresh(name))
+        unknown = ~np.logical_or.accumulate(~np.isnan(volume))
+        row[market.life(name)] = fresh & ((_trades(volume, _first_inside(market, name, length(window))) > 0) | unknown)
+    return out
+
+
+def _interest(market: Market, name: str) -> Floats | None:
+    """Open interest of one contract from the best source that knows it at each bar; None if it has none. [bar]"""
+    sources: list[Floats] = []
+    if market.instruments[name].settle is Settle.LINEAR:
+        if market.has(name, "open_interest"):
+            sources.append(market.last_known(name, "open_interest"))
+        if f"{name}.open_interest" in market.series_names:
+            sources.append(market.series(f"{name}.open_interest"))
+    if f"{name}.open_interest_value" in market.series_names:
+        sources.append(_in_base(market, name, market.series(f"{name}.open_interest_value")))
+    if not sources:
+        return None
+    known, *others = sources
+    for other in others:
+        known = np.where(np.isnan(known), other, known)
+    return known
+
+
+def _in_base(market: Market, name: str, value: Floats) -> Floats:
+    """A value in the quote currency over the close of the bar at which it became known: a later price changes no position. [bar]"""
+    new = np.concatenate([[True], value[1:] != value[:-1]])
+    at = np.maximum.accumulate(np.where(new, np.arange(len(value)), 0))
+    in_base: Floats = (value / market.last_known(name))[at]
+    return in_base
+
+
+def _first_inside(market: Market, name: str, span: int) -> Integers:
+    """Of each bar T of a contract's life the first one of its life with T − span < stamp, both counted from its first. [bar of its life]"""
+    stamps = market.stamps[market.life(name)]
+    return np.searchsorted(stamps, stamps - span, side="right").astype(np.int64)
+
+
+def _trades(volume: Floats, first: Integers) -> Integers:
+    """How many bars with volume each window holds; a count, for a small volume can vanish in a sum of large ones. [bar]"""
+    count = np.concatenate([[0], np.cumsum(volume > 0.0)])
+    held: Integers = count[1:] - count[first]
+    return held
