@@ -6,11 +6,29 @@ A signal over a chain is a table [contract, bar], over a spot or perpetual one r
     stay = bt.stay_carry(market, future)           # what the rest of a trade earns, its costs being sunk
 """
 
-from backtest.signals.carry import HALF_SPREAD, financing_rate, net_carry, round_trip_cost, stay_carry
+from backtest.signals.carry import HALF_SPREAD, Staking, break_even_premium, financing_rate, net_carry, round_trip_cost, stay_carry
+from backtest.signals.confirmation import (
+    Crowding,
+    Quadrant,
+    crowding,
+    leverage_divergence,
+    leverage_ratio,
+    long_short_ratio,
+    quadrant,
+)
+from backtest.signals.events import macro_trend, near_event, near_expiry, venue_closed
 from backtest.signals.extremes import percentile, zscore
-from backtest.signals.funding import annualized_funding
+from backtest.signals.flow import cumulative_volume_delta, relative_volume, spot_lead, volume_delta
+from backtest.signals.funding import annualized_funding, current_funding, futures_vs_perpetual
+from backtest.signals.liquidity import depth, illiquidity, spread
+from backtest.signals.regime import Reason, Regime, hysteresis, realised_volatility, regime, regime_reason
+from backtest.signals.trend import breakout, change, crossing, moving_average, speed, trend_slope, trend_t
 
 __all__ = [
-    "HALF_SPREAD", "annualized_funding", "financing_rate", "net_carry", "percentile", "round_trip_cost", "stay_carry",
-    "zscore",
+    "HALF_SPREAD", "Crowding", "Quadrant", "Reason", "Regime", "Staking", "annualized_funding", "break_even_premium", "breakout", "change",
+    "crossing", "crowding", "cumulative_volume_delta", "current_funding", "depth", "financing_rate", "futures_vs_perpetual",
+    "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio", "long_short_ratio", "macro_trend", "moving_average",
+    "near_event", "near_expiry", "net_carry", "percentile", "quadrant", "realised_volatility", "regime", "regime_reason",
+    "relative_volume", "round_trip_cost", "speed", "spot_lead", "spread", "stay_carry", "trend_slope", "trend_t", "venue_closed",
+    "volume_delta", "zscore",
 ]  # fmt: skip

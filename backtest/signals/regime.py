@@ -1,0 +1,231 @@
+"""The market's regime: calm, trending or stressed, and why, from volatility, the premium's level and moves, and liquidity.
+
+Carry is earned in calm, repriced in trends and lost in stress, when volatility is unusual, futures trade below spot, the premium jumps or the books are empty. A state is
+entered at one threshold, left at a lower one and lasts at least `LASTS` longer, so that it doesn't flicker. The thresholds are what a trader would name
+beforehand; none was fitted to a result.
+
+    calm = bt.regime(market) == bt.Regime.CALM
+    why = bt.Reason(int(bt.regime_reason(market)[-1])).name
+"""
+
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from backtest.curve import one_spot
+from backtest.curve.term_structure import constant_maturity
+from backtest.errors import ParameterError
+from backtest.instruments import Kind
+from backtest.market import YEAR, Floats, Market
+from backtest.memo import THE_SPOT, length, signal
+from backtest.rule import Duration, Leg, number
+from backtest.signals.extremes import percentile
+from backtest.signals.funding import annualized_funding
+from backtest.signals.liquidity import DEPTHS, illiquidity
+from backtest.signals.trend import change, moving_average
+
+Bools = npt.NDArray[np.bool_]
+
+TENOR = 30.0  # days: the premium that all contracts can answer for
+LASTS = "3D"  # a regime outlives its last cause by this: a weekend
+COMPARED, HISTORY = "365D", "30D"  # "unusual" is against a year; a month must be known before anything can be called so
+VOLATILITY_ENTER, VOLATILITY_LEAVE = 0.95, 0.85  # percentiles: as volatile as in the wildest two and a half weeks of a year
+SMOOTHED = "5D"  # of the premium's level: daily closes of thin contracts are hours old, and a single one is worth several percent a year
+# A rate of 5 % a year is 0.4 % of the price over thirty days, about what a round trip costs: backwardation below it is one that a reverse trade is paid to end,
+# and doesn't; a move above it is worth more than noise.
+WORTH_A_TRADE = 0.05
+JUMP_ENTER, JUMP_LEAVE = 0.99, 0.95  # percentiles of a day's move: the three or four days of a year that one remembers
+# Of a day's mean over the legs: their books are in the worst fifth of a quarter all day long, and all of them.
+ILLIQUIDITY_ENTER, ILLIQUIDITY_LEAVE = 0.80, 0.65
+TREND_DAYS = 30
+TREND_ENTER, TREND_LEAVE = 2.0, 1.0  # of what a random walk of the same daily moves goes: it goes twice as far one time in twenty
+
+
+class Regime(IntEnum):
+    """What the market is like."""
+
+    CALM = 0
+    TRENDING = 1
+    STRESSED = 2
+
+
+class Reason(IntEnum):
+    """Why it is called so; several at once: the premium's first, volatility last."""
+
+    NONE = 0
+    VOLATILITY = 1
+    BACKWARDATION = 2
+    PREMIUM_JUMP = 3
+    ILLIQUIDITY = 4
+    TREND = 5
+
+
+_PRECEDENCE = (Reason.BACKWARDATION, Reason.PREMIUM_JUMP, Reason.ILLIQUIDITY, Reason.VOLATILITY)
+
+
+@signal
+def realised_volatility(market: Market, leg: Leg = THE_SPOT, window: Duration = "7D") -> Floats:
+    """Annualised volatility of one instrument: the root of (the squared log returns of the window over the years that they span). [bar]
+
+    Returns are from one fresh close to the next, with no mean taken off. NaN until the window lies in the data, and where the close is.
+    ParameterError for a chain.
+    """
+    from backtest import rolling
+
+    close = market.close(_one(leg).contracts[0])
+    known = np.flatnonzero(~np.isnan(close))
+    squares, years = np.full((2, len(market)), np.nan)
+    squares[known[1:]] = np.diff(np.log(close[known])) ** 2
+    years[known[1:]] = np.diff(market.stamps[known]) / YEAR
+    variance = np.divide(*(rolling.mean(market.stamps, values, length(window)) for values in (squares, years)))
+    first = market.stamps[known[0]] - market.step if len(known) else 2**62
+    return np.where(market.stamps - length(window) >= first, np.sqrt(variance), np.nan)
+
+
+@signal
+def hysteresis(market: Market, values: Floats, enter: float = 1.0, leave: float = 0.5) -> Floats:
+    """1 from values ≥ enter until values < leave, else 0: a threshold that doesn't flicker. [as values]
+
+    An unknown value changes nothing; NaN until the first known one. ParameterError unless leave ≤ enter.
+    """
+    number("enter", enter)
+    number("leave", leave)
+    if leave > enter:
+        raise ParameterError(f"leave must be at most enter: leave={leave:g}, enter={enter:g}")
+    return np.where(np.logical_or.accumulate(~np.isnan(values), axis=-1), _on(values, enter, leave), np.nan)
+
+
+@signal
+def regime(market: Market, future: Leg | None = None, spot: Leg = THE_SPOT) -> Floats:
+    """Calm, trending or stressed, as codes of `Regime`. [bar]
+
+    By `regime_reason`: any reason but a trend is stress, a trend matters only without it. NaN where that is; errors as there.
+    """
+    reason = regime_reason(market, future, spot)
+    codes = np.array([Regime.CALM, *[Regime.STRESSED] * 4, Regime.TRENDING], dtype=np.float64)
+    return np.where(np.isnan(reason), np.nan, codes[np.nan_to_num(reason).astype(np.int64)])
+
+
+@signal
+def regime_reason(market: Market, future: Leg | None = None, spot: Leg = THE_SPOT) -> Floats:
+    """Why the regime is what it is, as codes of `Reason`. [bar]
+
+    The premium is that of the future leg: at 30 days for dated contracts (`constant_maturity`), a day's funding a year for a perpetual. By default that of the
+    market's futures, and before the first of them was listed, or without any, of its perpetual. What the data lack is left out: without a premium volatility and
+    the spot's trend decide, without quotes and depths liquidity doesn't. NaN where nothing stresses and it can't be told yet whether volatility does (37 days).
+    DataError without a spot, where there are several to choose from, or where the legs close at different hours.
+    """
+    legs = _legs(market, future)
+    level = _premium(market, legs, spot)
+    smoothed = moving_average(market, level, SMOOTHED)
+    volatility = percentile(market, realised_volatility(market, spot), COMPARED, HISTORY)
+    causes = {
+        Reason.VOLATILITY: _lasting(market, volatility, VOLATILITY_ENTER, VOLATILITY_LEAVE),
+        Reason.BACKWARDATION: _lasting(market, -smoothed, WORTH_A_TRADE, 0.0),
+        Reason.PREMIUM_JUMP: _lasting(market, _jump(market, level), JUMP_ENTER, JUMP_LEAVE),
+        Reason.ILLIQUIDITY: _lasting(market, _scarcity(market, [spot, *legs]), ILLIQUIDITY_ENTER, ILLIQUIDITY_LEAVE),
+    }
+    price = _shared(np.log(market.last_known(one_spot(spot).contracts[0])))
+    repriced = np.where(_moved(market, smoothed, TREND_DAYS) < WORTH_A_TRADE, 0.0, _strength(market, smoothed, level))
+    trending = np.zeros(len(market), dtype=bool)
+    for strength in (_strength(market, price, price), repriced):
+        trending |= _lasting(market, strength, TREND_ENTER, TREND_LEAVE)
+    reason = np.where(trending, float(Reason.TREND), float(Reason.NONE))
+    reason[~np.logical_or.accumulate(~np.isnan(volatility))] = np.nan
+    for cause in reversed(_PRECEDENCE):
+        reason[causes[cause]] = cause
+    return reason
+
+
+def _one(leg: Leg) -> Leg:
+    if len(leg.contracts) != 1:
+        raise ParameterError(f"volatility is that of one instrument: {leg}; name one with market.leg(…)")
+    return leg
+
+
+def _legs(market: Market, future: Leg | None) -> list[Leg]:
+    """The legs whose premium counts: the one given, or the market's perpetual and its futures, the better one last."""
+    if future is not None:
+        if future.kind is Kind.SPOT:
+            raise ParameterError(f"a premium needs a future or a perpetual: future={future}")
+        return [future]
+    kinds = [item.kind for item in market.instruments.values()]
+    perpetuals = kinds.count(Kind.PERPETUAL)
+    return [
+        *([market.perpetual] if perpetuals == 1 or (perpetuals and Kind.FUTURE not in kinds) else []),
+        *([market.future_chain()] if Kind.FUTURE in kinds else []),
+    ]
+
+
+def _premium(market: Market, legs: list[Leg], spot: Leg) -> Floats:
+    """The premium a year of the last leg that has begun to trade; NaN where none is known. [bar]"""
+    level = np.full(len(market), np.nan)
+    since = len(market)
+    for leg in reversed(legs):
+        if leg.kind is Kind.FUTURE:
+            since = min(market.first_bar(name) for name in leg.contracts)
+            level[since:] = constant_maturity(market, leg, spot, days=TENOR)[since:]
+        elif since > 0 and len(market.funding(leg.contracts[0]).times):
+            level[:since] = annualized_funding(market, leg, "1D")[0, :since]
+    return _shared(level)
+
+
+def _jump(market: Market, level: Floats) -> Floats:
+    """How unusual the last day's move of the premium's daily mean is, from 0 to 1; 0 for one that is worth no trade. [bar]"""
+    moved = _moved(market, moving_average(market, level, "1D"), 1)
+    return np.where(moved < WORTH_A_TRADE, 0.0, percentile(market, moved, COMPARED, HISTORY))
+
+
+def _scarcity(market: Market, legs: list[Leg]) -> Floats:
+    """A day's mean of the legs' illiquidity, those left out of which neither quotes nor depths are known. [bar]"""
+    found = [illiquidity(market, leg) for leg in legs if any(_has_books(market, name) for name in leg.contracts)]
+    if not found:
+        return np.full(len(market), np.nan)
+    known = (~np.isnan(found)).sum(axis=0)
+    return moving_average(market, _shared(np.where(known > 0, np.nansum(found, axis=0) / np.maximum(known, 1), np.nan)), "1D")
+
+
+def _has_books(market: Market, name: str) -> bool:
+    """Whether quotes, spreads or depths of an instrument are known."""
+    measured = any(market.has(name, measure) or f"{name}.{measure}" in market.series_names for measure in ("spread", *DEPTHS))
+    return measured or (market.has(name, "bid") and market.has(name, "ask"))
+
+
+def _strength(market: Market, values: Floats, raw: Floats) -> Floats:
+    """How far values have come in the trend's days, in what a random walk with the daily moves of raw goes in them. [bar]"""
+    daily = moving_average(market, _shared(change(market, raw, "1D") ** 2), f"{TREND_DAYS}D")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        strength: Floats = _moved(market, values, TREND_DAYS) / np.sqrt(daily * TREND_DAYS)
+    return np.where(daily > 0.0, strength, np.nan)
+
+
+def _shared(values: Floats) -> Floats:
+    """The array closed to writing, so that signals know it by itself instead of copying it."""
+    values.flags.writeable = False
+    return values
+
+
+def _moved(market: Market, values: Floats, days: int) -> Floats:
+    moved: Floats = np.abs(change(market, values, f"{days}D"))
+    return _shared(moved)
+
+
+def _on(values: Floats, enter: float, leave: float) -> Bools:
+    """Whether values were ≥ enter more recently than < leave. [as values]"""
+    high = values >= enter
+    last = _last(high | (values < leave))
+    found: Bools = np.take_along_axis(high, np.maximum(last, 0), axis=-1) & (last >= 0)
+    return found
+
+
+def _lasting(market: Market, values: Floats, enter: float, leave: float) -> Bools:
+    """Whether a cause is on, by hysteresis, or was within `LASTS`; one whose value is unknown for longer is off. [bar]"""
+    last = _last(_on(values, enter, leave) & ~np.isnan(values))
+    recent: Bools = market.stamps - market.stamps[np.maximum(last, 0)] < length(LASTS)
+    return recent & (last >= 0)
+
+
+def _last(happened: Bools) -> npt.NDArray[np.int64]:
+    """The number of the newest bar so far at which it happened, −1 for none. [as happened]"""
+    return np.maximum.accumulate(np.where(happened, np.arange(happened.shape[-1]), -1), axis=-1)
