@@ -164,6 +164,12 @@ def test_events(tmp_path: Path) -> None:
     assert events.iloc[0].tolist() == [pd.Timestamp("2022-09-15T06:42Z"), "Merge", "upgrade"]
 
 
+def test_events_tell_when_they_were_announced(tmp_path: Path) -> None:
+    mapping = 'what = "events"\n[time]\ncolumn = "t"\nknown_at = "a"\n[columns]\nname = "n"\nkind = "k"\n'
+    events = read(tmp_path, "t,a,n,k\n2022-09-15T06:42,2022-08-24T12:00,Merge,upgrade\n", mapping).tables.events
+    assert events["known_at"].tolist() == [pd.Timestamp("2022-08-24T12:00Z")]
+
+
 def test_the_user_says_what_is_missing(tmp_path: Path) -> None:
     mapping = 'what = "series"\nname = "x"\nmissing = ["n/a"]\n[time]\ncolumn = "t"\ndelay = "0h"\n[columns]\nvalue = "v"\n'
     assert len(read(tmp_path, "t,v\n2024-01-01,1\n2024-01-02,n/a\n", mapping).tables.series["x"]) == 1
@@ -263,7 +269,10 @@ def changed(old: str, new: str) -> str:
             PUBLISHED.replace('"p"', '"p"\ndelay = "1D"'),
             r'time\.known_at is "p" beside delay = "1D"; a value is known by one of them; remove one',
         ),
-        (changed('stamp = "end"', 'stamp = "end"\nknown_at = "c"'), r"time\.known_at is only for a series; bars are known at their time"),
+        (
+            changed('stamp = "end"', 'stamp = "end"\nknown_at = "c"'),
+            r"time\.known_at is only for a series and for events; bars are known at their time",
+        ),
         (PUBLISHED.replace('"p"', "3"), r"time\.known_at is 3; it must be text"),
         ('what = "series"\nname = "x"\ntime = 3\n[columns]\nvalue = "c"\n', r"time is 3; it must be a section, \[time\]"),
     ],

@@ -21,7 +21,7 @@ from backtest.data.validate import table_errors
 from backtest.instruments import Kind
 
 # A change of the sample changes this on purpose; a machine or a library version must not.
-PINNED_HASH = "2237746553dc2c91680e612c7b87a020798b155625efc1538ee96dfc47d9c9b8"
+PINNED_HASH = "77ba22141a59036181737b9fb31848445c8c2a63554680bfc1acc1a27a3cc69a"
 
 BPS = 1e4
 HOUR = pd.Timedelta("1h")
@@ -451,7 +451,9 @@ def test_premium_fades_towards_delivery(curve: pd.DataFrame) -> None:
 
 
 def test_series_are_known_after_their_time(tables: Tables) -> None:
-    assert set(tables.series) == {"staking_yield", "borrow_usd", "borrow_base", "risk_free"}
+    assert set(tables.series) == {
+        "staking_yield", "borrow_usd", "borrow_base", "risk_free", "exchange_reserve", "ETHUSDT-PERP.long_short_ratio", "equity_index",
+    }  # fmt: skip
     for name, series in tables.series.items():
         assert list(series.columns) == ["ts", "known_at", "value"]
         assert (series["known_at"] > series["ts"]).all(), name
@@ -460,7 +462,7 @@ def test_series_are_known_after_their_time(tables: Tables) -> None:
         assert series["known_at"].is_monotonic_increasing
         assert series["ts"].iloc[-1] >= utc("2025-12-31")
         if name != "staking_yield":
-            assert series["known_at"].iloc[0] <= utc("2020-01-01T00:00"), name
+            assert series["known_at"].iloc[0] <= utc("2020-01-01T00:05"), name
 
 
 def test_levels_of_the_series(tables: Tables) -> None:
@@ -477,6 +479,48 @@ def test_levels_of_the_series(tables: Tables) -> None:
     assert bill[utc("2020-06-01") : utc("2021-12-31")].between(0.0, 0.003).all()
     assert bill[utc("2023-01-01") : utc("2024-10-31")].between(0.042, 0.055).all()
     assert set(pd.DatetimeIndex(bill.index).day_of_week) == {0, 1, 2, 3, 4}
+
+
+def known(tables: Tables, name: str) -> pd.Series:
+    """A series by the time at which it could be read."""
+    return tables.series[name].set_index("known_at")["value"]
+
+
+def test_the_reserve_falls_slowly_and_is_a_few_times_the_open_interest(tables: Tables) -> None:
+    coins = known(tables, "exchange_reserve")
+    assert np.array_equal(coins, np.rint(coins))
+    assert (coins.index.hour == 1).all()
+    yearly = coins.groupby(pd.DatetimeIndex(coins.index).year).mean()[2020:2025]
+    assert yearly.is_monotonic_decreasing
+    assert coins.pct_change().abs().max() < 0.02
+    interest = tables.bars[PERPETUAL_ID]["open_interest"]
+    ratio = (interest / coins.reindex(interest.index, method="ffill")).groupby(years_of(pd.DatetimeIndex(interest.index))).median()
+    assert ratio.between(0.1, 0.5).all()
+
+
+def test_the_crowd_is_long_when_longs_pay(tables: Tables) -> None:
+    ratio = known(tables, f"{PERPETUAL_ID}.long_short_ratio")
+    assert ratio.between(1.0, 3.5).all()
+    assert set(np.diff(ratio.index)) == {np.timedelta64(4, "h")}
+    paid = tables.funding[PERPETUAL_ID]["rate"].rolling(9).mean().dropna()
+    there = ratio.reindex(paid.index, method="ffill")
+    assert 0.6 < there.rank().corr(paid.rank()) < 0.95
+
+
+def test_the_stock_index_runs_a_little_ahead_of_the_coin(tables: Tables) -> None:
+    index = known(tables, "equity_index")
+    assert (index.index.hour == 21).all()
+    assert set(pd.DatetimeIndex(index.index).day_of_week) == {0, 1, 2, 3, 4}
+    spot = tables.bars[SPOT_ID]["close"].reindex(index.index, method="ffill")
+    trend, ahead = index.pct_change(10), spot.shift(-5) / spot - 1.0
+    assert 0.05 < trend.corr(ahead) < 0.4
+    assert 0.1 < index.pct_change().std() * math.sqrt(252) < 0.25
+    assert 3000 < index.iloc[0] < 3500
+    assert 5000 < index.iloc[-1] < 9000
+
+
+def test_upgrades_are_announced_two_weeks_ahead(tables: Tables) -> None:
+    assert set(tables.events["ts"] - tables.events["known_at"]) == {14 * DAY}
 
 
 def test_events_are_the_network_s_upgrades(tables: Tables) -> None:

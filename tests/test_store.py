@@ -19,9 +19,10 @@ import pytest
 
 from backtest.data import parquet as parquet_module
 from backtest.data import replace as replace_module
+from backtest.data.checks import check_dataset
 from backtest.data.place import Folder
 from backtest.data.schema import Tables
-from backtest.data.store import Dataset, content_hash, open_dataset, write_dataset
+from backtest.data.store import Dataset, Facts, content_hash, open_dataset, updating, write_dataset
 from backtest.errors import DataError, StorageError
 from backtest.instruments import Instrument, Kind
 
@@ -48,6 +49,61 @@ def test_what_is_written_comes_back(tables: Tables, written: Dataset) -> None:
     pd.testing.assert_frame_equal(written.events(), tables.events, check_dtype=False)
     assert list(written.instruments.values()) == sorted(tables.instruments, key=lambda one: one.id)
     assert written.series_names == ["risk_free"]
+
+
+def announced(names: list[str], **more: list[str | None]) -> pd.DataFrame:
+    """Upgrades of some Junes, with other columns of times."""
+    times = pd.DatetimeIndex([f"{2020 + number}-06-01" for number in range(len(names))], tz="UTC").as_unit("ns")
+    columns = {name: pd.DatetimeIndex(values).tz_localize("UTC").as_unit("ns") for name, values in more.items()}
+    return pd.DataFrame({"ts": times, "name": names, "kind": "upgrade", **columns})
+
+
+def test_the_time_at_which_an_event_was_announced_is_kept(tables: Tables, tmp_path: Path) -> None:
+    tables.events = announced(["one", "two"], known_at=["2020-05-18", None])
+    digest = write_dataset(tmp_path / "set", tables, **FACTS)
+    found = open_dataset(tmp_path / "set")
+    pd.testing.assert_frame_equal(found.events(), tables.events, check_dtype=False)
+    assert str(found.events()["known_at"].dtype) == "datetime64[ns, UTC]"
+    assert digest == content_hash(found.tables())
+    assert not check_dataset(found).errors
+    tables.events.loc[0, "known_at"] = pd.Timestamp("2020-05-19", tz="UTC")
+    assert content_hash(tables) != digest
+
+
+def test_an_announcement_that_nobody_knows_is_as_good_as_none(tables: Tables) -> None:
+    tables.events = announced(["one"])
+    digest = content_hash(tables)
+    tables.events = announced(["one"], known_at=[None])
+    assert content_hash(tables) == digest
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_announcements_join_events_that_have_none(tables: Tables, tmp_path: Path, first: int) -> None:
+    """Whichever comes first, in one commit or in two; the same event with and without its announcement is one."""
+    plain, told = announced(["one", "two"]), announced(["one"], known_at=["2020-05-18"])
+    pieces = [plain, told] if first == 0 else [told, plain]
+    whole = announced(["one", "two"], known_at=["2020-05-18", None])
+    for folder, commits in (("apart", [[pieces[0]], [pieces[1]]]), ("together", [pieces])):
+        for batch in commits:
+            with updating(tmp_path / folder) as update:
+                for piece in batch:
+                    update.add("events", "", piece)
+                digest = update.commit(tables.instruments, Facts(**FACTS))
+        found = open_dataset(tmp_path / folder)
+        pd.testing.assert_frame_equal(found.events(), whole, check_dtype=False)
+        assert digest == content_hash(found.tables())
+
+
+def test_later_events_with_announcements_go_on_after_events_without(tables: Tables, tmp_path: Path) -> None:
+    """Two batches of one commit become one file although only the second has the column."""
+    whole = announced(["one", "two"], known_at=[None, "2021-05-18"])
+    with updating(tmp_path / "set") as update:
+        update.add("events", "", whole[:1].drop(columns="known_at"))
+        update.add("events", "", whole[1:].reset_index(drop=True))
+        digest = update.commit(tables.instruments, Facts(**FACTS))
+    found = open_dataset(tmp_path / "set")
+    pd.testing.assert_frame_equal(found.events(), whole, check_dtype=False)
+    assert digest == content_hash(found.tables())
 
 
 def test_times_are_utc_nanoseconds_and_prices_float64(written: Dataset) -> None:

@@ -93,7 +93,7 @@ class Dataset:
         return self._table("settlements")
 
     def events(self) -> pd.DataFrame:
-        """Dated events such as network upgrades: columns ts, name, kind."""
+        """Dated events such as network upgrades: columns ts, name, kind, and if the data have it known_at, when they were announced."""
         return self._table("events")
 
     @property

@@ -2,7 +2,7 @@
 
 Content is hashed in blocks (an instrument's bars of one year, any other table as one), and the dataset's hash is that of its blocks' digests and
 its instruments: appending hashes the years that get rows and no other. A column is float64 or int64 nanoseconds in little-endian order, or
-text with its length before it; every NaN is alike, 0 has no sign, and a column that is NaN throughout a block is as good as none.
+text with its length before it; every NaN is alike, 0 has no sign, and a column that is unknown throughout a block is as good as none.
 
     block = BlockDigest()
     for frame in frames: block.add(frame)
@@ -36,7 +36,7 @@ class BlockDigest:
         for name in {*self._columns, *frame.columns}:
             content = _canonical(frame[name]) if name in frame.columns else None
             if content is not None and name not in self._columns:
-                self._columns[name] = _Column(frame[name].dtype == object)
+                self._columns[name] = _Column(_unknown(frame[name]))
                 self._columns[name].absent(self.rows)
             if name in self._columns:
                 self._columns[name].add(content, len(frame))
@@ -52,9 +52,9 @@ class BlockDigest:
 
 
 class _Column:
-    def __init__(self, text: bool) -> None:
+    def __init__(self, absent: bytes) -> None:
         self._hash = hashlib.sha256()
-        self._absent = b"-" if text else np.array(np.nan, dtype="<f8").tobytes()
+        self._absent = absent
         self.known = False
 
     def absent(self, rows: int) -> None:
@@ -78,10 +78,18 @@ def dataset_hash(instruments: Mapping[str, Instrument], blocks: Mapping[str, str
     return hashlib.sha256(json.dumps([facts, dict(sorted(blocks.items()))], sort_keys=True).encode()).hexdigest()
 
 
+def _unknown(values: pd.Series) -> bytes:
+    """The bytes of a row whose value a column doesn't know."""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return np.array(pd.NaT.value, dtype="<i8").tobytes()
+    return b"-" if values.dtype == object else np.array(np.nan, dtype="<f8").tobytes()
+
+
 def _canonical(values: pd.Series) -> Any:
     """A column's bytes, the same on every machine; None if it has no value."""
     if pd.api.types.is_datetime64_any_dtype(values):
-        return np.ascontiguousarray(values.to_numpy(dtype="datetime64[ns]").astype("<i8", copy=False))
+        times = np.ascontiguousarray(values.to_numpy(dtype="datetime64[ns]").astype("<i8", copy=False))
+        return None if (times == pd.NaT.value).all() else times
     if values.dtype == np.float64:
         numbers = np.ascontiguousarray(values.to_numpy(dtype="<f8"))
         unknown = np.isnan(numbers)

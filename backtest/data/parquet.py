@@ -92,7 +92,7 @@ def _arrow_table(frame: pd.DataFrame, columns: Sequence[str] | None, nulls: bool
 
     def column(name: str) -> Any:
         if name not in frame.columns:
-            return pa.array(np.full(len(frame), np.nan))
+            return pa.nulls(len(frame), pa.timestamp("ns", tz="UTC")) if name in TIMES else pa.array(np.full(len(frame), np.nan))
         values = frame[name]
         if pd.api.types.is_datetime64_any_dtype(values):
             return pa.array(values.to_numpy(dtype="datetime64[ns]"), type=pa.timestamp("ns", tz="UTC"))

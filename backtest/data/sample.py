@@ -1,7 +1,7 @@
 """The SIMULATED sample: the dataset that is there when a user has none.
 
-Six years of hourly bars, 2020–2025, of one ETH spot, one perpetual with 8 h funding and the quarterly futures, with settlements, rates and
-events. It is drawn at random around the rough regimes of those years (`sample_history`): good to learn the tool and to test it on every
+Six years of hourly bars, 2020–2025, of one ETH spot, one perpetual with 8 h funding and the quarterly futures, with settlements, rates, events
+and what else a trader reads beside them. It is drawn at random around the rough regimes of those years (`sample_history`): good to learn the tool and to test it on every
 kind of market, no evidence about any strategy. No number in it was ever quoted or traded. The same seed gives the same content on every
 machine (`sample_numbers`).
 
@@ -17,7 +17,7 @@ from backtest.data.sample_bars import perpetual_bars, spot_bars
 from backtest.data.sample_funding import INTERVAL_HOURS, funding_rates
 from backtest.data.sample_futures import Contract, contracts, future_bars, settlement_price
 from backtest.data.sample_paths import START, STEP_SECONDS, STEPS, World, simulate_world
-from backtest.data.sample_series import rate_series, upgrades
+from backtest.data.sample_series import all_series, upgrades
 from backtest.data.schema import Tables
 from backtest.data.store import write_dataset
 from backtest.instruments import Instrument, Kind
@@ -43,7 +43,7 @@ def sample_tables(seed: int = SEED) -> Tables:
         bars=bars,
         funding={PERPETUAL_ID: _funding(world, perpetual)},
         settlements=_settlements(world, futures),
-        series=rate_series(world),
+        series=all_series(world, PERPETUAL_ID),
         events=upgrades(),
     )
 

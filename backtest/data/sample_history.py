@@ -128,6 +128,11 @@ RISK_FREE = _knots("""
 """)
 """Three-month T-bill, percent a year."""
 
+RESERVE = _knots("""
+    2020-01-01 4.1, 2020-09-01 4.3, 2021-06-01 4, 2022-06-01 3.9, 2022-12-01 3.7, 2024-01-01 3.4, 2026-01-01 3
+""")
+"""Coins that the venue holds for its customers, millions: a few times what is open in its contracts."""
+
 UPGRADES: tuple[tuple[str, str], ...] = (
     ("2020-12-01T12:00:23", "Beacon Chain genesis"),
     ("2021-08-05T12:33:42", "London"),

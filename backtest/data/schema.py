@@ -41,7 +41,8 @@ class Tables:
 
     bars: id → frame indexed by `ts` with open, high, low, close and any of volume, bid, ask, … (float64; NaN where unknown).
     funding: id → frame indexed by `ts` with rate (fraction per interval), interval_hours, mark_price (NaN where unknown).
-    settlements: columns instrument, ts, price. series: name → columns ts, known_at, value. events: columns ts, name, kind.
+    settlements: columns instrument, ts, price. series: name → columns ts, known_at, value. events: columns ts, name, kind, and
+    known_at (when it was announced; NaT or no column: at its time).
     """
 
     instruments: list[Instrument] = field(default_factory=list)

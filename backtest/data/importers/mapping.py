@@ -141,10 +141,10 @@ class _Reader:
         )
 
     def known(self, what: str, time: Mapping[str, Any]) -> None:
-        """A series says in one way from when its values were known; nothing else does."""
+        """A series says in one way from when its values were known, events may say when they were announced; nothing else does."""
         given = [key for key in ("delay", "known_at") if key in time]
-        if what != "series" and "known_at" in given:
-            self.wrong("time.known_at", f"is only for a series; {what} are known at their time; remove it")
+        if what not in ("series", "events") and "known_at" in given:
+            self.wrong("time.known_at", f"is only for a series and for events; {what} are known at their time; remove it")
         if what == "series" and not given:
             self.wrong(
                 "time.delay",

@@ -66,10 +66,7 @@ def _series(table: Csv, mapping: TableMapping) -> Part:
     assert mapping.name is not None
     known = table.rows(~np.isnan(table.numbers(mapping.columns["value"], mapping.missing)))
     times = _times(known, mapping.time)
-    if mapping.time.known_at is None:
-        known_at = times + mapping.time.delay
-    else:
-        known_at = _times(known, replace(mapping.time, column=mapping.time.known_at, shift=pd.Timedelta(0)))
+    known_at = times + mapping.time.delay if mapping.time.known_at is None else _published(known, mapping.time)
     series = pd.DataFrame({"ts": times, "known_at": known_at, **_numbers(known, mapping)})
     return Part(source=table.source, room="series", key=mapping.name, frame=series, where=known.where, cut=len(table) - len(known))
 
@@ -86,6 +83,8 @@ def _settlements(table: Csv, mapping: TableMapping) -> Part:
 def _events(table: Csv, mapping: TableMapping) -> Part:
     times = _times(table, mapping.time)
     events = pd.DataFrame({"ts": times, "name": table.text(mapping.columns["name"]), "kind": table.text(mapping.columns["kind"])})
+    if mapping.time.known_at is not None:
+        events["known_at"] = _published(table, mapping.time)
     return Part(source=table.source, room="events", frame=events, where=table.where)
 
 
@@ -93,6 +92,12 @@ def _numbers(table: Csv, mapping: TableMapping) -> dict[str, np.ndarray]:
     """Every column of the mapping as float64, scaled; a column that is empty throughout is left out."""
     columns = {ours: table.numbers(theirs, mapping.missing) * mapping.scale.get(ours, 1.0) for ours, theirs in mapping.columns.items()}
     return {ours: values for ours, values in columns.items() if ours in ("open", "high", "low", "close") or not np.isnan(values).all()}
+
+
+def _published(table: Csv, rule: TimeRule) -> pd.DatetimeIndex:
+    """The times at which the rows became known, from their own column."""
+    assert rule.known_at is not None
+    return _times(table, replace(rule, column=rule.known_at, shift=pd.Timedelta(0)))
 
 
 def _times(table: Csv, rule: TimeRule) -> pd.DatetimeIndex:
