@@ -11,12 +11,73 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from backtest._version import __version__
-from backtest.curve import annualized_premium, days_to_expiry, pairs, premium
+from backtest.curve import (
+    Shape,
+    Weighting,
+    annualized_premium,
+    basket_contributions,
+    basket_weights,
+    constant_maturity,
+    contango,
+    days_to_expiry,
+    open_interest,
+    pairs,
+    premium,
+    premium_indicator,
+    term_curvature,
+    term_shape,
+    term_slope,
+    traded,
+    traded_volume,
+)
 from backtest.errors import CarryError, DataError, ParameterError, StorageError
 from backtest.load import load_market
 from backtest.market import Market
+from backtest.memo import SIGNALS, signal
+from backtest.overview import Overview, overview
 from backtest.rule import Execution, Leg, Margin, Rule, Sides, param
-from backtest.signals import annualized_funding, financing_rate, net_carry, stay_carry
+from backtest.signals import (
+    Crowding,
+    Quadrant,
+    Reason,
+    Regime,
+    annualized_funding,
+    break_even_premium,
+    breakout,
+    change,
+    crossing,
+    crowding,
+    cumulative_volume_delta,
+    current_funding,
+    depth,
+    financing_rate,
+    futures_vs_perpetual,
+    hysteresis,
+    illiquidity,
+    leverage_divergence,
+    leverage_ratio,
+    long_short_ratio,
+    macro_trend,
+    moving_average,
+    near_event,
+    near_expiry,
+    net_carry,
+    percentile,
+    quadrant,
+    realised_volatility,
+    regime,
+    regime_reason,
+    relative_volume,
+    speed,
+    spot_lead,
+    spread,
+    stay_carry,
+    trend_slope,
+    trend_t,
+    venue_closed,
+    volume_delta,
+    zscore,
+)
 from backtest.strategy import Strategy, main
 
 if TYPE_CHECKING:
@@ -25,31 +86,15 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "CarryError",
-    "DataError",
-    "Execution",
-    "Leg",
-    "Margin",
-    "Market",
-    "ParameterError",
-    "Result",
-    "Rule",
-    "Sides",
-    "StorageError",
-    "Strategy",
-    "__version__",
-    "annualized_funding",
-    "annualized_premium",
-    "days_to_expiry",
-    "financing_rate",
-    "load_market",
-    "main",
-    "net_carry",
-    "pairs",
-    "param",
-    "premium",
-    "run",
-    "stay_carry",
+    "SIGNALS", "CarryError", "Crowding", "DataError", "Execution", "Leg", "Margin", "Market", "Overview", "ParameterError", "Quadrant",
+    "Reason", "Regime", "Result", "Rule", "Shape", "Sides", "StorageError", "Strategy", "Weighting", "__version__",
+    "annualized_funding", "annualized_premium", "basket_contributions", "basket_weights", "break_even_premium", "breakout", "change",
+    "constant_maturity", "contango", "crossing", "crowding", "cumulative_volume_delta", "current_funding", "days_to_expiry", "depth",
+    "financing_rate", "futures_vs_perpetual", "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio", "load_market",
+    "long_short_ratio", "macro_trend", "main", "moving_average", "near_event", "near_expiry", "net_carry", "open_interest", "overview",
+    "pairs", "param", "percentile", "premium", "premium_indicator", "quadrant", "realised_volatility", "regime", "regime_reason",
+    "relative_volume", "run", "signal", "speed", "spot_lead", "spread", "stay_carry", "term_curvature", "term_shape", "term_slope",
+    "traded", "traded_volume", "trend_slope", "trend_t", "venue_closed", "volume_delta", "zscore",
 ]  # fmt: skip
 _COMPILED = {"run": "backtest.simulate", "Result": "backtest.result"}  # imported when first used: numba takes a third of a second
 

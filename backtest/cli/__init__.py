@@ -10,7 +10,7 @@ A command is a module with `add(commands)`; it runs a function that takes the pa
 from collections.abc import Sequence
 
 from backtest._version import __version__
-from backtest.cli import data_check, data_download, data_import, data_sample, data_spreads, venues
+from backtest.cli import data_check, data_download, data_import, data_sample, data_spreads, premium, venues
 from backtest.cli.parser import Parser, add_group, show_help
 from backtest.errors import ParameterError, did_you_mean, user_errors
 
@@ -40,5 +40,6 @@ def build_parser() -> Parser:
     data = add_group(commands, "data", "import, check and make datasets")
     for module in DATA_COMMANDS:
         module.add(data)
+    premium.add(commands)
     venues.add(commands)
     return parser

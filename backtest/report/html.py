@@ -7,10 +7,12 @@ A page is a list of sections, a section a list of blocks (`blocks.py`), and one 
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from backtest.report.blocks import Section
 from backtest.report.files import write_atomically
-from backtest.report.protocol import Reportable
+from backtest.report.protocol import DatasetInfo, Reportable
 from backtest.report.sections import SECTIONS
 from backtest.report.style import COLOURS
 from backtest.report.summary import period
@@ -25,17 +27,26 @@ def write_report(result: Reportable, path: str | os.PathLike[str]) -> Path:
 
 def render_html(result: Reportable) -> str:
     """The whole page as text."""
+    return render_page(
+        title=result.strategy,
+        subtitle=f"{period(result)}, times in UTC",
+        dataset=result.dataset,
+        sections=[section for make in SECTIONS if (section := make(result)) is not None],
+    )
+
+
+def render_page(*, title: str, subtitle: str, dataset: DatasetInfo, sections: Sequence[Section]) -> str:
+    """Any page of sections as text; on made-up data every page of it says so."""
     import jinja2
     from markupsafe import Markup
 
     loader = jinja2.FileSystemLoader(HERE)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    sections = [section for make in SECTIONS if (section := make(result)) is not None]
     return environment.get_template("template.html.j2").render(
-        title=result.strategy,
-        subtitle=f"{period(result)}, times in UTC",
-        dataset=f"{result.dataset.name} {result.dataset.hash[:12]}",
-        simulated=result.dataset.simulated,
+        title=title,
+        subtitle=subtitle,
+        dataset=f"{dataset.name} {dataset.hash[:12]}",
+        simulated=dataset.simulated,
         css=Markup(_colour_variables() + (HERE / "style.css").read_text(encoding="utf-8")),
         sections=sections,
     )

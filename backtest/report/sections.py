@@ -275,11 +275,12 @@ def provenance_section(result: Reportable) -> Section:
     blocks: list[Block] = [Facts(facts), Heading("What was traded, and how"), Facts(rule), Heading("Parameters"), Facts(params)]
     if result.notes:
         blocks += [Heading("Notes on data and assumptions"), Points(list(result.notes))]
-    blocks += [Heading("Programs"), Text(", ".join(_versions()), "muted")]
+    blocks += [Heading("Programs"), Text(", ".join(programs()), "muted")]
     return Section("data", "Data and provenance", "Data", blocks)
 
 
-def _versions() -> list[str]:
+def programs() -> list[str]:
+    """The versions of what computed and drew the page."""
     found = []
     for package in PACKAGES:
         try:

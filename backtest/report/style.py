@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # name → light, dark; every pair is apart by more than one channel, so no two become the same variable.
@@ -111,7 +112,20 @@ def watermark(figure: "Figure", simulated: bool) -> None:
     figure.text(0.995, 0.99, "SIMULATED DATA", fontsize=8.5, fontweight="bold", ha="right", va="top", color=colour("red"), **place)
 
 
+def legend(figure: "Figure", *, reverse: bool = False) -> None:
+    """Every label of the figure's axes below them, from left to right or the other way round."""
+    handles = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    if handles:
+        ordered = handles[::-1] if reverse else handles
+        figure.legend(*zip(*ordered, strict=True), loc="outside lower left", ncols=5, handlelength=1.2, columnspacing=1.6, borderpad=0.2)
+
+
 def value_axis(axes: "Axes", *, percent: bool = False) -> None:
+    """The upright axis as `value_ticks` writes it."""
+    value_ticks(axes.yaxis, percent=percent)
+
+
+def value_ticks(axis: "Axis", *, percent: bool = False) -> None:
     """Ticks written with thousands separators and as many decimals as their spacing needs; fractions in percent."""
     from matplotlib.ticker import Formatter
 
@@ -129,7 +143,7 @@ def value_axis(axes: "Axes", *, percent: bool = False) -> None:
         def __call__(self, value: float, pos: int | None = None) -> str:
             return self.format_ticks([value])[0]
 
-    axes.yaxis.set_major_formatter(Ticks())
+    axis.set_major_formatter(Ticks())
 
 
 def time_axis(axes: "Axes", start: float, end: float) -> None:

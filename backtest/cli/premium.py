@@ -1,0 +1,204 @@
+"""`carry premium`: the premium of a dataset at one time, as a table, as JSON, and as a page with its figures.
+
+carry premium data/sample --at 2021-02-10
+carry premium data/all --instruments 'ETHUSDT-*' --html premium.html
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from backtest.cli.parser import add_command, time_option
+from backtest.errors import DataError, ParameterError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backtest.cli.parser import Commands
+    from backtest.data.store import Dataset
+    from backtest.instruments import Instrument
+    from backtest.overview import Overview
+
+_DESCRIPTION = """print the premium at one time, and everything a carry trader reads beside it
+
+The curve now and 1, 7 and 30 days before, carry after costs of each contract,
+the indicator (a basket of the maturities) with its percentile, funding,
+crowding, liquidity, and the regime. Nothing later than --at has a part in it.
+What the dataset can't give is named in a note.
+
+With --html or --json it writes that file and prints its name in place of the
+table; the page has the figures, drawn from the history up to --at."""
+
+SHOWN = 8  # names in a message
+
+_EXAMPLES = """examples:
+  carry premium data/sample
+  carry premium data/sample --at 2021-02-10 --weighting open_interest
+  carry premium data/sample --at 2022-11-10T08:00 --html premium.html
+  carry premium data/all --spot ETHUSDT-SPOT --perpetual ETHUSDT-PERP \\
+      --futures 'ETHUSDT-2*'
+  carry premium data/all --spot ETHUSD-SPOT.coinbase --futures '*.cme' \\
+      --clock '*.cme' --staleness 4h --json premium.json
+
+exit code: 0 printed or written, 2 the data or the command line was wrong"""
+
+
+def add(commands: "Commands") -> None:
+    """Add the command to `carry`."""
+    parser = add_command(
+        commands, "premium", "print the premium at one time, with carry, crowding and regime", description=_DESCRIPTION, epilog=_EXAMPLES
+    )
+    parser.add_argument("folder", metavar="DIR", help="folder of the dataset")
+    parser.add_argument("--at", metavar="TIME", help="time of the view, as 2023-06-01 or 2023-06-01T08:00 (default: the last bar)")
+    parser.add_argument("--html", metavar="FILE", help="write a page with the table and the figures")
+    parser.add_argument("--json", metavar="FILE", help="write it for machines; what isn't known is null")
+    legs = parser.add_argument_group("legs, where the dataset has several")
+    legs.add_argument("--spot", metavar="ID", help="the spot that premia are measured against (default: the only one)")
+    legs.add_argument("--perpetual", metavar="ID", help="the perpetual beside the curve (default: the only one)")
+    legs.add_argument("--futures", metavar="PATTERN", help="the dated contracts of the curve, as '*.cme' (default: all)")
+    count = parser.add_argument_group("basket and costs")
+    count.add_argument(
+        "--weighting",
+        metavar="W",
+        default="equal",
+        help="of the indicator: equal, front, long, open_interest or volume (default: %(default)s)",
+    )
+    count.add_argument(
+        "--roll-days", metavar="N", default="7", help="days before its last over which a contract fades out (default: %(default)s)"
+    )
+    count.add_argument("--cost", metavar="X", help="of the round trip, a fraction: 10 bps are 0.001 (default: the venues' fees)")
+    _add_loading(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_loading(parser: argparse.ArgumentParser) -> None:
+    """How the data are read: the options that strategies have, in the same words."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--instruments",
+        nargs="+",
+        metavar="PATTERN",
+        help="load only these, by id or pattern, as ETHUSDT-SPOT '*.cme' (default: all of the dataset)",
+    )
+    group.add_argument(
+        "--currency",
+        metavar="C",
+        help="turn all prices into this currency, as USD, by the dataset's series such as USDTUSD (default: none)",
+    )
+    group.add_argument("--freq", metavar="F", help="resample to coarser bars, as 1D or 4h")
+    group.add_argument(
+        "--clock",
+        nargs="+",
+        metavar="PATTERN",
+        help="end all bars where those of these instruments end, as '*.cme' (default: each its own)",
+    )
+    group.add_argument("--staleness", default="0s", metavar="T", help="how old a close may be and still meet another (default: 0s)")
+    group.add_argument(
+        "--max-gap", metavar="T", help="longest hole in the bars that is only noted (default: 1 day, or 4 bars if that is longer)"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    view = view_of(arguments)
+    if arguments.json:
+        view.to_json(arguments.json)
+        print(f"JSON: {arguments.json}")
+    if arguments.html:
+        from backtest.report.premium import write_overview
+
+        write_overview(view, arguments.html)
+        print(f"Page: {arguments.html}")
+    if not (arguments.json or arguments.html):
+        print(view)
+    return 0
+
+
+def view_of(arguments: argparse.Namespace) -> "Overview":
+    """The overview that the arguments ask for; only what it needs is loaded. Raises DataError, ParameterError."""
+    at = None if arguments.at is None else time_option("--at", arguments.at)
+    roll_days, cost = _number("--roll-days", arguments.roll_days), None if arguments.cost is None else _number("--cost", arguments.cost)
+    from backtest.data.store import open_dataset
+    from backtest.load import load_market
+    from backtest.overview import overview
+
+    market = load_market(
+        arguments.folder,
+        end=at,
+        freq=arguments.freq,
+        clock=arguments.clock,
+        instruments=chosen_legs(open_dataset(arguments.folder), arguments, at),
+        currency=arguments.currency,
+        staleness=arguments.staleness,
+        max_gap=arguments.max_gap,
+    )
+    return overview(market, at, weighting=arguments.weighting, roll_days=roll_days, cost=cost)
+
+
+def chosen_legs(dataset: "Dataset", arguments: argparse.Namespace, at: "pd.Timestamp | None") -> list[str]:
+    """The instruments that make the view's legs: one spot, one perpetual of its asset if there is any, and the futures of one product.
+
+    Those without bars up to the time don't count. DataError, naming the option that chooses, where there are several or the one that was named is not there.
+    """
+    from backtest.load import chosen
+
+    spans = {name: dataset.span(name) for name in chosen(dataset, arguments.instruments, "instruments")}
+    there = [dataset.instruments[name] for name, span in spans.items() if span is not None and (at is None or span[0] <= at)]
+    if not there:
+        first = min((span[0] for span in spans.values() if span is not None), default=None)
+        begins = "has no bars; import some" if first is None else f"begins at {first:%Y-%m-%dT%H:%M}; choose a later --at"
+        raise DataError(
+            f"nothing is known up to --at {arguments.at}: the dataset {dataset.name} {begins}"
+            if at
+            else f"the dataset {dataset.name} {begins}"
+        )
+    spot = _one("spot", "--spot", _of_kind(there, "spot"), arguments.spot, dataset.name)
+    if not spot:
+        raise DataError(f"a premium is measured against a spot, and the dataset {dataset.name} has none by then; it has {_names(there)}")
+    alike = [one for one in there if one.base == spot[0].base]
+    perpetual = _one("perpetual", "--perpetual", _of_kind(alike, "perpetual"), arguments.perpetual, dataset.name)
+    return [one.id for one in (*spot, *perpetual, *_futures(_of_kind(alike, "future"), arguments.futures, dataset.name))]
+
+
+def _one(what: str, option: str, found: "Sequence[Instrument]", wanted: str | None, dataset: str) -> "list[Instrument]":
+    """The instrument that is wanted or the only one, in a list; an empty one where there is none and none is wanted."""
+    if wanted is None:
+        if len(found) > 1:
+            raise DataError(f"the dataset {dataset} has several {what}s: {_names(found)}; choose one, such as {option} {found[0].id}")
+        return list(found)
+    if wanted not in [one.id for one in found]:
+        hint = did_you_mean(wanted, [one.id for one in found]) if found else "there is none"
+        raise DataError(f"{option} {wanted}: no such {what} among what is loaded of dataset {dataset}; {hint}")
+    return [one for one in found if one.id == wanted]
+
+
+def _futures(found: "Sequence[Instrument]", pattern: str | None, dataset: str) -> "list[Instrument]":
+    """The dated contracts that a pattern names, or all; they must be of one product."""
+    matching = [one for one in found if pattern is None or fnmatchcase(one.id, pattern)]
+    if pattern is not None and not matching:
+        hint = f"there are {_names(found)}" if found else "there are none"
+        raise DataError(f'--futures "{pattern}": it names no dated future among what is loaded of dataset {dataset}; {hint}')
+    products = {(one.venue, one.base, one.quote, one.settle): one.id for one in reversed(matching)}
+    if len(products) > 1:
+        kinds = ", ".join(f"{name} ({venue}, {quote}, {settle})" for (venue, _, quote, settle), name in products.items())
+        raise DataError(
+            f"the dataset {dataset} has dated futures of several products: {kinds}; choose those of one with --futures PATTERN, as --futures '*.cme'"
+        )
+    return matching
+
+
+def _of_kind(instruments: "Iterable[Instrument]", kind: str) -> "list[Instrument]":
+    return [one for one in instruments if one.kind == kind]
+
+
+def _names(instruments: "Sequence[Instrument]") -> str:
+    """The ids, in full as long as they are few."""
+    more = f" and {len(instruments) - SHOWN} more" if len(instruments) > SHOWN else ""
+    return ", ".join(one.id for one in instruments[:SHOWN]) + more
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ParameterError(f'{option} must be a number: {option}="{text}"') from None

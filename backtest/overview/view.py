@@ -1,0 +1,103 @@
+"""What the view of a premium at one time consists of: readings, a table of contracts, and what the data can't give.
+
+Values are fractions, rates fractions a year, amounts base units; NaN is what isn't known. `BEFORE` says how many days back a reading is told beside its present value.
+
+    view = bt.overview(market, "2022-11-10")
+    view["regime"].word, view["indicator"].percentile
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backtest.errors import ParameterError, did_you_mean
+from backtest.market import Floats, Market
+from backtest.rule import Leg
+
+BEFORE = (1, 7, 30)  # days back
+
+
+class Unit(StrEnum):
+    """How a reading is written: a fraction a year, a fraction, a plain number, an amount of base units, days, or a word."""
+
+    RATE = "rate"
+    FRACTION = "fraction"
+    RATIO = "ratio"
+    AMOUNT = "amount"
+    DAYS = "days"
+    STATE = "state"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One figure at one time, and what it was 1, 7 and 30 days before (`BEFORE`).
+
+    word: the name of a state, or of the contract or event that the figure belongs to; words_before: the states' names then. percentile: rank of the figure among those of
+    the last 365 days, NaN where it makes no sense or less than 30 days are known. meaning: in a few words what the figure, or this state, says.
+    """
+
+    name: str
+    label: str
+    unit: Unit
+    now: float
+    before: tuple[float, ...] = (np.nan,) * len(BEFORE)
+    percentile: float = np.nan
+    word: str = ""
+    words_before: tuple[str, ...] = ("",) * len(BEFORE)
+    meaning: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether the data give the figure at this time."""
+        return not np.isnan(self.now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """The view of the premium at the end of one bar; nothing later has a part in it. Printing it gives the table.
+
+    bar: number of the bar; time: its end. contracts: a row a contract alive and known then (index: its id), columns days, premium, annualized, annualized_1d, annualized_7d,
+    annualized_30d, net_carry, break_even_premium, weight, volume (one day), open_interest, contango (a word). notes: a sentence for each thing that isn't shown, and
+    the market's own. weighting, roll_days, cost: as they were asked for.
+    """
+
+    market: Market = field(repr=False)
+    bar: int
+    time: pd.Timestamp
+    spot: Leg
+    future: Leg | None
+    perpetual: Leg | None
+    weighting: str | Floats
+    roll_days: float
+    cost: float | None
+    contracts: pd.DataFrame
+    readings: tuple[Reading, ...]
+    notes: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> Reading:
+        """The reading of a name; ParameterError with the nearest one if there is none."""
+        found = {reading.name: reading for reading in self.readings}
+        if name not in found:
+            raise ParameterError(f'no reading "{name}"; {did_you_mean(name, list(found))}')
+        return found[name]
+
+    def __repr__(self) -> str:
+        from backtest.report.premium_table import render_overview
+
+        return render_overview(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain dicts, lists, texts, numbers and None (for what isn't known), ready for `json.dumps`."""
+        from backtest.report.premium_table import overview_dict
+
+        return overview_dict(self)
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write `to_dict` as JSON, all of it or nothing. Raises StorageError."""
+        from backtest.report.premium_table import write_overview_json
+
+        write_overview_json(self, path)

@@ -1,0 +1,202 @@
+"""The overview of a premium on the terminal and for machines: plain text at most 80 columns wide, and JSON in which what isn't known is null.
+
+Each figure stands beside what it was 1, 7 and 30 days before and its percentile among those of the last 365 days.
+
+    print(render_overview(view))
+"""
+
+import json
+import os
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backtest.overview import BEFORE, Overview, Reading, Unit
+from backtest.report.files import write_atomically
+from backtest.report.json import plain_value
+from backtest.report.words import UNKNOWN, instant, known, number, percent
+
+WIDTH = 80
+LABEL, FIGURE, RANK = 32, 9, 12  # columns of a reading's label, of each of its figures and of its percentile
+CONTRACT, STATE = 18, 17  # columns of a contract's id and of a state's name
+DAYS_BACK = tuple(f"{days}d ago" for days in BEFORE)
+
+
+def render_overview(view: Overview) -> str:
+    """The whole table, without a final newline; no line is longer than 80 characters."""
+    blocks = [_head(view), _curve(view), _activity(view), _readings(view), _states(view), _dates(view), _notes(view)]
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
+
+
+def overview_dict(view: Overview) -> dict[str, Any]:
+    """The overview as plain dicts, lists, texts, numbers and None."""
+    info = view.market.info
+    document = {
+        "dataset": {"name": info.name, "hash": info.hash, "simulated": bool(info.simulated)},
+        "time": view.time,
+        "bar": view.bar,
+        "spot": view.spot.contracts[0],
+        "perpetual": None if view.perpetual is None else view.perpetual.contracts[0],
+        "weighting": view.weighting if isinstance(view.weighting, str) else "own table",
+        "roll_days": view.roll_days,
+        "cost": view.cost,
+        "contracts": view.contracts.reset_index().to_dict("records"),
+        "readings": {reading.name: _reading_dict(reading) for reading in view.readings},
+        "notes": list(view.notes),
+    }
+    return {key: plain_value(value) for key, value in document.items()}
+
+
+def _reading_dict(reading: Reading) -> dict[str, Any]:
+    past = {f"{days}d_ago": value for days, value in zip(BEFORE, reading.before, strict=True)}
+    words = {f"word_{days}d_ago": word or None for days, word in zip(BEFORE, reading.words_before, strict=True)}
+    return {
+        "label": reading.label,
+        "unit": str(reading.unit),
+        "now": reading.now,
+        **past,
+        "percentile": reading.percentile,
+        "word": reading.word or None,
+        **words,
+        "meaning": reading.meaning,
+    }
+
+
+def write_overview_json(view: Overview, path: str | os.PathLike[str]) -> Path:
+    """Write the overview's JSON, all of it or nothing. Errors: StorageError if the file can't be written."""
+    text = json.dumps(overview_dict(view), indent=1, ensure_ascii=False, allow_nan=False)
+    return write_atomically(path, text + "\n", what="JSON", option="--json")
+
+
+def _head(view: Overview) -> list[str]:
+    info = view.market.info
+    mark = "SIMULATED DATA" if info.simulated else ""
+    title = f"Premium at {instant(view.time)} UTC"
+    basket = view.weighting if isinstance(view.weighting, str) else "own table"
+    legs = {"perpetual": view.perpetual, "futures": view.future}
+    values = {
+        "dataset": f"{info.name}  {info.hash[:12]}{'  (SIMULATED)' if info.simulated else ''}",
+        "spot": view.spot.contracts[0],
+        **{
+            name: "none" if leg is None else f"{len(view.contracts)} alive" if leg.chain else leg.contracts[0] for name, leg in legs.items()
+        },
+        "basket": f"weighting {basket.replace('_', ' ')}, each contract fades out over {view.roll_days:g} days",
+    }
+    return [
+        "=" * WIDTH,
+        f"{title}{mark:>{WIDTH - len(title)}}",
+        "=" * WIDTH,
+        *(f"{name:<11}{value}"[:WIDTH] for name, value in values.items()),
+    ]
+
+
+def _rule(title: str, first: int, width: int, columns: Sequence[str]) -> list[str]:
+    return [f"{title:<{first}}" + "".join(f"{name:>{width}}" for name in columns), "-" * WIDTH]
+
+
+def _curve(view: Overview) -> list[str]:
+    """Premium now and then, and what carry earns, a line a contract."""
+    if not len(view.contracts):
+        return []
+    columns = ("premium", "a year", *DAYS_BACK, "net carry")
+    head = [
+        f"{'Curve':<{CONTRACT}}{'days':>6}{columns[0]:>9}" + "".join(f"{name:>9}" for name in columns[1:-1]) + f"{columns[-1]:>11}",
+        "-" * WIDTH,
+    ]
+    lines = []
+    for name, row in view.contracts.to_dict("index").items():
+        rates = [row["annualized"], *(row[f"annualized_{days}d"] for days in BEFORE)]
+        cells = "".join(f"{percent(value):>9}" for value in (row["premium"], *rates))
+        lines.append(f"{str(name)[: CONTRACT - 1]:<{CONTRACT}}{number(row['days'], 1):>6}{cells}{percent(row['net_carry']):>11}")
+    return [*head, *lines]
+
+
+def _activity(view: Overview) -> list[str]:
+    """Which of the contracts count, and what is done in them, a line a contract."""
+    if not len(view.contracts):
+        return []
+    lines = _rule("Contracts", CONTRACT, 12, ("break-even", "weight", "volume 1d", "open int."))
+    lines[0] += f"{'state':>14}"
+    for name, row in view.contracts.to_dict("index").items():
+        cells = (percent(row["break_even_premium"]), percent(row["weight"], 1), amount(row["volume"]), amount(row["open_interest"]))
+        lines.append(
+            f"{str(name)[: CONTRACT - 1]:<{CONTRACT}}" + "".join(f"{cell:>12}" for cell in cells) + f"{row['contango'] or UNKNOWN:>14}"
+        )
+    return lines
+
+
+def _readings(view: Overview) -> list[str]:
+    """The figures, those that the data give now or gave lately; the notes name the others."""
+    shown = [
+        reading
+        for reading in view.readings
+        if reading.unit not in (Unit.STATE, Unit.DAYS) and any(map(known, (reading.now, *reading.before)))
+    ]
+    if not shown:
+        return []
+    lines = _rule("Readings", LABEL, FIGURE, ("now", *DAYS_BACK))
+    lines[0] += f"{'percentile':>{RANK}}"
+    for reading in shown:
+        cells = "".join(f"{written(reading.unit, value):>{FIGURE}}" for value in (reading.now, *reading.before))
+        lines.append(
+            f"{reading.label[: LABEL - 1]:<{LABEL}}{cells}{percent(reading.percentile, 0) if known(reading.percentile) else '':>{RANK}}"
+        )
+        if reading.word:
+            lines.append(f"  of {reading.word}")
+    return lines
+
+
+def _states(view: Overview) -> list[str]:
+    shown = [reading for reading in view.readings if reading.unit is Unit.STATE and any(map(known, (reading.now, *reading.before)))]
+    if not shown:
+        return []
+    first = WIDTH - STATE * (1 + len(BEFORE))
+    lines = [f"{'States':<{first}}" + "".join(f"{name:<{STATE}}" for name in ("now", *DAYS_BACK)), "-" * WIDTH]
+    for reading in shown:
+        words = "".join(f"{word or UNKNOWN:<{STATE}}" for word in (reading.word, *reading.words_before))
+        lines += [f"{reading.label:<{first}}{words}"]
+    return [*lines, *(_wrapped(f"{reading.word}: {reading.meaning}") for reading in shown if reading.known)]
+
+
+def _dates(view: Overview) -> list[str]:
+    shown = [reading for reading in view.readings if reading.unit is Unit.DAYS and reading.known]
+    lines = [f"{reading.label:<{LABEL}}{number(reading.now, 1):>{FIGURE}}  {reading.word}"[:WIDTH] for reading in shown]
+    return [*_rule("Dates", LABEL, FIGURE, ("days",)), *lines] if lines else []
+
+
+def _notes(view: Overview) -> list[str]:
+    if not view.notes:
+        return []
+    return ["Notes", "-" * WIDTH, *(_wrapped(note, "* ") for note in view.notes)]
+
+
+def _wrapped(text: str, lead: str = "") -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=lead, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+WRITTEN: dict[Unit, Callable[[float], str]] = {
+    Unit.RATE: percent,
+    Unit.FRACTION: lambda value: percent(value, 4 if abs(value) < 0.001 else 2),
+    Unit.RATIO: number,
+    Unit.AMOUNT: lambda value: amount(value),
+    Unit.DAYS: lambda value: number(value, 1),
+}
+
+
+def written(unit: Unit, value: float) -> str:
+    """A figure in the style of its unit."""
+    return WRITTEN[unit](value) if known(value) else UNKNOWN
+
+
+def amount(value: float) -> str:
+    """An amount with three digits or so that count: 1.23M, 45.6k, 789."""
+    if not known(value):
+        return UNKNOWN
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            scaled = value / size
+            return f"{scaled:.{max(0, 3 - len(str(int(abs(scaled)))))}f}{letter}"
+    return number(value, 2 if abs(value) < 10 and not float(np.round(value, 6)).is_integer() else 0)
