@@ -11,7 +11,9 @@ It takes numba a third of a second to be imported: import this module where it i
 """
 
 import math
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ FOREVER = 2**62  # a span that reaches before every stamp
 ZERO, ONE = np.uint64(0), np.uint64(1)
 CHUNK = np.uint64(1024)  # values that are divided together, eight at once
 FEW = 300  # values in a window up to which counting them all is faster than keeping them in order
+MOST_ROWS = min(4, os.cpu_count() or 1)  # at once: each takes room for itself
 MEAN, SLOPE, T_VALUE = range(3)
 PERFECT = 1e-12  # least share of the variance that a line is taken to leave over: below it there is only rounding
 
@@ -56,6 +59,11 @@ def mean(stamps: Integers, values: Floats, span: int) -> Floats:
     return _by_row(stamps, values, lambda times, row, out: _trend(times, row, span, 1, MEAN, out))
 
 
+def total(stamps: Integers, values: Floats, span: int) -> Floats:
+    """Sum of the values, all of which must be known: exactly 0 where all are. [as values]"""
+    return _by_row(stamps, values, lambda times, row, out: _total(times, row, span, out))
+
+
 def slope(stamps: Integers, values: Floats, span: int, fewest: int) -> Floats:
     """Slope of the least-squares line over time, per day. NaN where the value is, and with fewer than `fewest` (≥ 3) known. [as values]"""
     return _by_row(stamps, values, lambda times, row, out: _trend(times, row, span, fewest, SLOPE, out))
@@ -74,18 +82,30 @@ def breakout(stamps: Integers, values: Floats, span: int) -> Floats:
     return _by_row(stamps, values, lambda times, row, out: _breakout(times, row, span, out))
 
 
-def _by_row(stamps: Integers, values: Floats, compute: Callable[[Integers, Floats, Floats], None]) -> Floats:
-    """Each row by itself, its known values only: a kernel never sees NaN."""
+def hysteresis(values: Floats, enter: float, leave: float) -> Floats:
+    """1 from a value ≥ enter until one < leave, else 0; an unknown one changes nothing, NaN before the first known. [as values]"""
     out = np.empty(values.shape)
     for row, answer in zip(np.atleast_2d(values), np.atleast_2d(out), strict=True):
+        _hysteresis(_closed(row), float(enter), float(leave), answer)
+    return out
+
+
+def _by_row(stamps: Integers, values: Floats, compute: Callable[[Integers, Floats, Floats], None]) -> Floats:
+    """Each row by itself and side by side, its known values only: a kernel never sees NaN, and lets go of Python's lock."""
+    out = np.empty(values.shape)
+
+    def fill(row: Floats, answer: Floats) -> None:
         if _all_known(_closed(row)):
             compute(_closed(stamps), _closed(row), answer)
-            continue
+            return
         known = np.flatnonzero(~np.isnan(row))
         found = np.empty(len(known))
         compute(_closed(stamps[known]), _closed(row[known]), found)
         answer.fill(np.nan)
         answer[known] = found
+
+    with ThreadPoolExecutor(MOST_ROWS) as rows:
+        list(rows.map(fill, np.atleast_2d(values), np.atleast_2d(out)))
     return out
 
 
@@ -187,6 +207,38 @@ def _trend(stamps: Integers, values: Floats, span: int, fewest: int, kind: int, 
             out[t] = values[anchor] + (sums[1] + y) / count
         else:
             out[t] = _line(count, sums[0] + x, sums[1] + y, sums[2] + xx, sums[3] + yy, sums[4] + xy, kind)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _total(stamps: Integers, values: Floats, span: int, out: Floats) -> None:
+    """In the order of time: the window's first place, the sum with the new value or from a new anchor on, the answer."""
+    until = np.empty(len(stamps))
+    low, base, boundary, running = 0, 0, 0, 0.0
+    for t in range(len(stamps)):
+        edge = stamps[t] - span
+        while stamps[low] <= edge:
+            low += 1
+        if low < boundary:
+            running += values[t]
+        else:
+            base, boundary, running = low, t + 1, 0.0
+            for place in range(t, low - 1, -1):
+                running += values[place]
+                until[place - base] = running
+            running = 0.0
+        out[t] = until[low - base] + running
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _hysteresis(values: Floats, enter: float, leave: float, out: Floats) -> None:
+    """In the order of time."""
+    state = math.nan
+    for t in range(len(values)):
+        if values[t] >= enter:
+            state = 1.0
+        elif values[t] < leave or (values[t] == values[t] and state != state):
+            state = 0.0
+        out[t] = state
 
 
 @njit(nogil=True, error_model="numpy")

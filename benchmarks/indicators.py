@@ -25,6 +25,7 @@ BEGIN, END = "<!-- indicators: written by indicators.py --write -->", "<!-- end 
 MINUTES = 5 * 365 * 1440
 START = pd.Timestamp("2021-07-01T00:00Z").as_unit("ns")
 LISTED = pd.Timedelta(days=185)
+LONGER = pd.Timedelta(days=3650)
 SLOWEST = 12
 
 
@@ -86,13 +87,14 @@ def seconds(call: object) -> float:
     return time.perf_counter() - begin
 
 
-def five_years(folder: Path, minutes: int) -> Path:
-    """The dataset, from a seed."""
+def five_years(folder: Path, minutes: int, listed: pd.Timedelta | None) -> Path:
+    """The dataset, from a seed: quarterly contracts listed so long before their expiry, or four that trade all the time."""
     index = pd.date_range(START + pd.Timedelta("1min"), periods=minutes, freq="1min", name="ts").as_unit("ns")
     draw = np.random.default_rng(5)
     level = 2000 * np.exp(np.cumsum(draw.normal(0, 3e-4, minutes)))
     carry = 0.1 + np.cumsum(draw.normal(0, 1e-4, minutes))
-    ends = [quarter for quarter in pd.date_range(START, periods=23, freq="QE") + pd.Timedelta("8h") if quarter - LISTED < index[-1]]
+    quarters = pd.date_range(START, periods=28, freq="QE") + pd.Timedelta("8h")
+    ends = [end for end in quarters if end > index[-1]][:4] if listed is None else [end for end in quarters if end - listed < index[-1]]
     instruments = [
         instrument("SPOT", Kind.SPOT),
         instrument("PERP", Kind.PERPETUAL),
@@ -101,7 +103,7 @@ def five_years(folder: Path, minutes: int) -> Path:
     days = pd.date_range(START - pd.Timedelta(days=1), index[-1], freq="D").as_unit("ns")
     with updating(folder) as update:
         for one in instruments:
-            alive = slice(None) if one.expires_at is None else slice(*index.searchsorted([one.expires_at - LISTED, one.expires_at]))
+            alive = slice(None) if one.expires_at is None else slice(*index.searchsorted([one.expires_at - (listed or LONGER), one.expires_at], side="right"))
             left = 30.0 if one.expires_at is None else np.asarray((one.expires_at - index[alive]) / pd.Timedelta(days=1), dtype=float)
             premium = 0.0 if one.kind is Kind.SPOT else carry[alive] * left / 365.0
             update.add("bars", one.id, minute_bars(draw, level[alive] * (1 + premium), index[alive]))

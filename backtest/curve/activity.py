@@ -8,16 +8,13 @@ All quantities are in base units, so that a falling price closes no position.
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from backtest.curve.prices import days_to_expiry
+from backtest.curve.prices import table
 from backtest.errors import DataError
 from backtest.instruments import Settle
 from backtest.market import Floats, Market
 from backtest.memo import THE_FUTURES, THE_PERPETUAL, length, signal
 from backtest.rule import Duration, Leg
-
-Integers = npt.NDArray[np.int64]
 
 
 @signal
@@ -26,19 +23,20 @@ def open_interest(market: Market, leg: Leg = THE_PERPETUAL) -> Floats:
 
     From the bars' column `open_interest`, where that is unknown from the series `<id>.open_interest`, then from `<id>.open_interest_value` over the close
     of the time when the value became known. Of inverse contracts only the value counts: venues count theirs in dollars or in contracts.
-    NaN before the first, after expiry, and for a contract that has none of them; DataError if no contract of the leg has any.
+    NaN before the first, before the contract's first bar and after its expiry, and for a contract that has none of them; DataError if no contract of the leg has any.
     """
-    rows = [_interest(market, name) for name in leg.contracts]
-    if all(row is None for row in rows):
+    found = {name: _interest(market, name) for name in leg.contracts}
+    if all(held is None for held in found.values()):
         one = leg.contracts[0]
         straight = f'"{one}.open_interest" or bars with the column open_interest'
         remedy = straight if market.instruments[one].settle is Settle.LINEAR else f'"{one}.open_interest_value"'
         raise DataError(f"{leg} has no open interest in dataset {market.info.name}; import a series {remedy}")
-    out = np.full((len(rows), len(market)), np.nan)
-    for known, row, days in zip(out, rows, days_to_expiry(market, leg), strict=True):
-        if row is not None:
-            np.copyto(known, row, where=~np.isnan(days))
-    return out
+
+    def held(name: str, bars: slice) -> Floats | float:
+        values = found[name]
+        return np.nan if values is None else values[bars]
+
+    return table(market, leg, held)
 
 
 @signal
@@ -49,14 +47,8 @@ def traded_volume(market: Market, leg: Leg = THE_FUTURES, window: Duration = "1D
     """
     if not any(market.has(name, "volume") for name in leg.contracts):
         raise DataError(f"{leg} has no volume in dataset {market.info.name}; import bars with the column volume")
-    out = np.full((len(leg.contracts), len(market)), np.nan)
-    for row, name in zip(out, leg.contracts, strict=True):
-        volume, first = market.lived(name, "volume"), _first_inside(market, name, length(window))
-        known = ~np.isnan(volume)
-        total = np.concatenate([[0.0], np.cumsum(np.where(known, volume, 0.0))])
-        inside = np.where(_trades(volume, first) > 0, total[1:] - total[first], 0.0)
-        row[market.life(name)] = np.where(np.logical_or.accumulate(known), inside, np.nan)
-    return out
+
+    return table(market, leg, lambda name, bars: _volume_in(market, name, window))
 
 
 @signal
@@ -67,9 +59,8 @@ def traded(market: Market, leg: Leg = THE_FUTURES, window: Duration = "1D") -> F
     """
     out = np.zeros((len(leg.contracts), len(market)))
     for row, name in zip(out, leg.contracts, strict=True):
-        volume, fresh = market.lived(name, "volume"), ~np.isnan(market.fresh(name))
-        unknown = ~np.logical_or.accumulate(~np.isnan(volume))
-        row[market.life(name)] = fresh & ((_trades(volume, _first_inside(market, name, length(window))) > 0) | unknown)
+        volume = _volume_in(market, name, window)
+        row[market.life(name)] = ~np.isnan(market.fresh(name)) & ((volume > 0.0) | np.isnan(volume))
     return out
 
 
@@ -99,14 +90,16 @@ def _in_base(market: Market, name: str, value: Floats) -> Floats:
     return in_base
 
 
-def _first_inside(market: Market, name: str, span: int) -> Integers:
-    """Of each bar T of a contract's life the first one of its life with T − span < stamp, both counted from its first. [bar of its life]"""
-    stamps = market.stamps[market.life(name)]
-    return np.searchsorted(stamps, stamps - span, side="right").astype(np.int64)
+def _volume_in(market: Market, name: str, window: Duration) -> Floats:
+    """The volume of a contract in the window, exactly 0 where nothing was traded; NaN before any is known. [bar of its life]"""
+    return market.memo(("volume in", name, length(window)), lambda: _sum_volume(market, name, length(window)))
 
 
-def _trades(volume: Floats, first: Integers) -> Integers:
-    """How many bars with volume each window holds; a count, for a small volume can vanish in a sum of large ones. [bar]"""
-    count = np.concatenate([[0], np.cumsum(volume > 0.0)])
-    held: Integers = count[1:] - count[first]
-    return held
+def _sum_volume(market: Market, name: str, span: int) -> Floats:
+    from backtest import rolling
+
+    volume = market.lived(name, "volume")
+    known = ~np.isnan(volume)
+    summed = rolling.total(market.stamps[market.life(name)], np.where(known, volume, 0.0), span)
+    summed[: int(known.argmax()) if known.any() else len(known)] = np.nan
+    return summed

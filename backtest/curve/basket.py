@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from backtest.curve.activity import open_interest, traded, traded_volume
-from backtest.curve.prices import FEWEST_DAYS, annualized_premium, dated, days_to_expiry
+from backtest.curve.prices import FEWEST_DAYS, dated, days_left, matched, rate_of
 from backtest.errors import ParameterError
 from backtest.market import DAY, Floats, Market
 from backtest.memo import THE_FUTURES, THE_SPOT, signal
@@ -43,12 +43,11 @@ def basket_weights(
     contract's first bar opened, unless that is the market's first; roll_days 0: no fade. Raises DataError where the weighting's data are absent.
     """
     number("roll_days", roll_days, least=0.0)
-    days, alive = days_to_expiry(market, dated(future)), traded(market, future)
-    raw = _raw_weights(market, future, weighting, roll_days)
+    alive, raw = traded(market, dated(future)), _raw_weights(market, future, weighting, roll_days)
     weights, total = np.zeros((len(future.contracts), len(market))), np.zeros(len(market))
     for row, name in enumerate(future.contracts):
         bars = market.life(name)
-        weight, left = raw(row, bars), days[row, bars]
+        weight, left = raw(row, bars), days_left(market, name)
         weight[~((alive[row, bars] > 0.0) & (left > FEWEST_DAYS) & (weight > 0.0) & np.isfinite(weight))] = 0.0
         if roll_days:
             weight *= _faded(market, name, left, roll_days)
@@ -95,15 +94,15 @@ def _raw_weights(market: Market, future: Leg, weighting: str | Floats, roll_days
         if given.shape != shape:
             raise ParameterError(f"weighting must have a row for each contract of the leg: its shape is {weighting.shape}, not {shape}")
         return lambda row, bars: given[row, bars].copy()
-    days = days_to_expiry(market, future)
+    names = future.contracts
     match choice("weighting", weighting, Weighting):
         case Weighting.EQUAL:
             return lambda row, bars: np.ones(bars.stop - bars.start)
         case Weighting.FRONT:
             # a 1/D that rises against the fade would keep the contract's share to the last hours and then drop it
-            return lambda row, bars: 1.0 / np.maximum(days[row, bars], FEWEST_DAYS + roll_days)
+            return lambda row, bars: 1.0 / np.maximum(days_left(market, names[row]), FEWEST_DAYS + roll_days)
         case Weighting.LONG:
-            return lambda row, bars: days[row, bars].copy()
+            return lambda row, bars: days_left(market, names[row]).copy()
         case Weighting.OPEN_INTEREST:
             held = open_interest(market, future)
             return lambda row, bars: held[row, bars].copy()
@@ -124,7 +123,7 @@ def _faded(market: Market, name: str, days: Floats, roll_days: float) -> Floats:
 
 def _summands(market: Market, future: Leg, spot: Leg, weights: Floats) -> Iterator[tuple[slice, Floats]]:
     """Of each contract the bars of its life and weight·annualized premium there; without weight 0 though its premium be unknown."""
-    rates = annualized_premium(market, future, spot)
+    matched(market, future, spot)
     for row, name in enumerate(future.contracts):
         bars = market.life(name)
-        yield bars, np.where(weights[row, bars] == 0.0, 0.0, weights[row, bars] * rates[row, bars])
+        yield bars, np.where(weights[row, bars] == 0.0, 0.0, weights[row, bars] * rate_of(market, name, spot))

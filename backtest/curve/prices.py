@@ -12,7 +12,7 @@ import numpy.typing as npt
 from backtest.errors import ParameterError
 from backtest.instruments import Kind
 from backtest.joins import refuse_other_hours
-from backtest.market import DAY, Floats, Market
+from backtest.market import DAY, Floats, Market, frozen
 from backtest.memo import THE_FUTURES, THE_SPOT, signal
 from backtest.rule import Leg, choice
 
@@ -33,15 +33,36 @@ def expiries(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
     return np.array([NEVER if instant is None else instant.as_unit("ns").value for instant in instants], np.int64)
 
 
-def table(market: Market, leg: Leg, fill: Callable[[int, slice], Floats | float]) -> Floats:
-    """A table that is NaN while a contract has no fresh close, in its life what `fill` gives for its row and the bars of its life. [contract, bar]
+# A chain of five years has twenty contracts, of which two or three are alive at a time. What is about one contract is computed over its life; a table of
+# all is laid out when it is asked for.
 
-    A chain of five years has twenty contracts, of which two or three are alive at a time: the rest needn't be computed.
-    """
+
+def table(market: Market, leg: Leg, fill: Callable[[str, slice], Floats | float]) -> Floats:
+    """A table that is NaN outside of each contract's life, inside what `fill` gives for its id and the bars of its life. [contract, bar]"""
     out = np.full((len(leg.contracts), len(market)), np.nan)
-    for row, name in enumerate(leg.contracts):
-        bars = market.life(name)
-        out[row, bars] = fill(row, bars)
+    for row, name in zip(out, leg.contracts, strict=True):
+        row[market.life(name)] = fill(name, market.life(name))
+    return out
+
+
+def days_left(market: Market, name: str) -> Floats:
+    """D of one contract; infinite without an expiry. [bar of its life]"""
+    (end,) = expiries(market, Leg(kind=market.instruments[name].kind, contracts=(name,)))
+    return market.memo(("days left", name), lambda: frozen(np.where(end < NEVER, (end - market.stamps[market.life(name)]) / DAY, np.inf)))
+
+
+def premium_of(market: Market, name: str, spot: Leg) -> Floats:
+    """(F − S)/S of one contract; NaN where either close is not fresh. [bar of its life]"""
+    against = market.close(one_spot(spot).contracts[0])
+    return market.memo(("premium", name, spot.contracts), lambda: frozen(market.fresh(name) / against[market.life(name)] - 1.0))
+
+
+def rate_of(market: Market, name: str, spot: Leg, compounding: Compounding = Compounding.SIMPLE) -> Floats:
+    """The annualized premium of one contract; NaN for D below one day. [bar of its life]"""
+    fraction, days = premium_of(market, name, spot), days_left(market, name)
+    out = np.full(len(days), np.nan)
+    yearly = 365.0 * (np.log1p(fraction) if compounding is Compounding.CONTINUOUS else fraction)
+    np.divide(yearly, days, out=out, where=days >= FEWEST_DAYS)
     return out
 
 
@@ -59,7 +80,7 @@ def days_to_expiry(market: Market, leg: Leg = THE_FUTURES) -> Floats:
 @signal
 def closes(market: Market, leg: Leg = THE_FUTURES) -> Floats:
     """Fresh closes of each contract; NaN elsewhere. [contract, bar]"""
-    return table(market, leg, lambda row, bars: market.fresh(leg.contracts[row]))
+    return table(market, leg, lambda name, bars: market.fresh(name))
 
 
 @signal
@@ -68,34 +89,31 @@ def premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Flo
 
     Raises DataError where the two legs close at different hours (`backtest.joins`).
     """
-    refuse_other_hours(market, leg, one_spot(spot))
-    against = market.close(spot.contracts[0])
-    return table(market, leg, lambda row, bars: market.fresh(leg.contracts[row]) / against[bars] - 1.0)
+    matched(market, leg, spot)
+    return table(market, leg, lambda name, bars: premium_of(market, name, spot))
 
 
 @signal
 def annualized_premium(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT, *, compounding: str = Compounding.SIMPLE) -> Floats:
     """premium·365/D, or ln(F/S)·365/D with compounding="continuous"; NaN for D below one day. [contract, bar]
 
-    Raises ParameterError for a leg without expiry: a perpetual has no D.
+    Raises ParameterError for a leg without expiry: a perpetual has no D. DataError as `premium`.
     """
-    fractions, days = premium(market, dated(leg), spot), days_to_expiry(market, leg)
-    continuous = choice("compounding", compounding, Compounding) is Compounding.CONTINUOUS
-
-    def a_year(row: int, bars: slice) -> Floats:
-        fraction, left = fractions[row, bars], days[row, bars]
-        out = np.full(len(left), np.nan)
-        np.divide((np.log1p(fraction) if continuous else fraction) * 365.0, left, out=out, where=left >= FEWEST_DAYS)
-        return out
-
-    return table(market, leg, a_year)
+    kind = choice("compounding", compounding, Compounding)
+    matched(market, dated(leg), spot)
+    return table(market, leg, lambda name, bars: rate_of(market, name, spot, kind))
 
 
 @signal
 def contango(market: Market, leg: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> Floats:
     """1 where a contract trades above spot (contango), −1 below (backwardation), 0 at it; NaN where the premium is unknown. [contract, bar]"""
-    fractions = premium(market, leg, spot)
-    return table(market, leg, lambda row, bars: np.sign(fractions[row, bars]))
+    matched(market, leg, spot)
+    return table(market, leg, lambda name, bars: np.sign(premium_of(market, name, spot)))
+
+
+def matched(market: Market, leg: Leg, spot: Leg) -> None:
+    """ParameterError for a spot that is a chain, DataError where the two legs close at different hours."""
+    refuse_other_hours(market, leg, one_spot(spot))
 
 
 def dated(leg: Leg) -> Leg:

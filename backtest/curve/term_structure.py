@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from backtest.curve.prices import Compounding, annualized_premium, days_to_expiry
+from backtest.curve.prices import FEWEST_DAYS, Compounding, dated, days_left, matched, premium_of, rate_of
 from backtest.errors import ParameterError
 from backtest.market import Floats, Market
 from backtest.memo import THE_FUTURES, THE_SPOT, signal
@@ -68,8 +68,10 @@ def term_curvature(
     """
     _refuse_disorder(near=near, middle=middle, far=far)
     bend: Floats = term_slope(market, future, spot, near=middle, far=far) - term_slope(market, future, spot, near=near, far=middle)
-    known = np.count_nonzero(~np.isnan(annualized_premium(market, future, spot, compounding=Compounding.CONTINUOUS)), axis=0)
-    bend[known < 2] = np.nan
+    known = np.zeros(len(market))
+    for name in future.contracts:
+        known[market.life(name)] += ~np.isnan(rate_of(market, name, spot))
+    bend[known < 2.0] = np.nan
     return bend
 
 
@@ -88,19 +90,18 @@ def term_shape(market: Market, future: Leg = THE_FUTURES, spot: Leg = THE_SPOT, 
 
 def _at_tenor(market: Market, future: Leg, spot: Leg, tenor: float) -> Floats:
     """The continuously compounded rate at a tenor. [bar]"""
+    matched(market, dated(future), spot)
     below_days, below_log = np.zeros(len(market)), np.zeros(len(market))  # the spot, until a contract is known
     above_days, above_log = np.full(len(market), np.nan), np.full(len(market), np.nan)
-    rates = annualized_premium(market, future, spot, compounding=Compounding.CONTINUOUS)
-    for days, rate in zip(
-        days_to_expiry(market, future), rates, strict=True
-    ):  # by expiry: the last one below and the first one above are next to it
-        known = ~np.isnan(rate)
+    for name in future.contracts:  # by expiry: the last one below and the first one above are next to the tenor
+        bars, days, log = market.life(name), days_left(market, name), 365.0 * np.log1p(premium_of(market, name, spot))
+        known = ~np.isnan(log) & (days >= FEWEST_DAYS)
         short = known & (days < tenor)
-        np.copyto(below_days, days, where=short)
-        np.copyto(below_log, rate * days, where=short)
-        long = known & ~short & np.isnan(above_days)
-        np.copyto(above_days, days, where=long)
-        np.copyto(above_log, rate * days, where=long)
+        np.copyto(below_days[bars], days, where=short)
+        np.copyto(below_log[bars], log, where=short)
+        long = known & (days >= tenor) & np.isnan(above_days[bars])
+        np.copyto(above_days[bars], days, where=long)
+        np.copyto(above_log[bars], log, where=long)
     between = (below_log * (above_days - tenor) + above_log * (tenor - below_days)) / ((above_days - below_days) * tenor)
     farthest = np.isnan(above_days) & (below_days * FARTHEST >= tenor)
     np.divide(below_log, below_days, out=between, where=farthest)

@@ -9,11 +9,12 @@ the trade itself earns; a rule reads the signal of side −1 with its sign turne
     both = signal, -bt.net_carry(market, future, reverse=True)      # bt.Rule(signal=both, sides="both", …)
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import numpy as np
 
-from backtest.curve.prices import annualized_premium, days_to_expiry, table
+from backtest.curve.prices import dated, days_left, matched, rate_of, table
 from backtest.errors import DataError, ParameterError
 from backtest.market import Floats, Market
 from backtest.memo import THE_FUTURES, THE_SPOT, found, signal
@@ -72,9 +73,9 @@ def net_carry(
         cost = round_trip_cost(market, future, spot)
         return net_carry(market, future, spot, cost=cost, reverse=reverse, staking=staking, capital=capital)
     number("cost", cost)
-    stay, days = stay_carry(market, future, spot, reverse=reverse, staking=staking, capital=capital), days_to_expiry(market, future)
+    stay = _earned(market, future, spot, reverse, staking, capital)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return table(market, future, lambda row, bars: stay[row, bars] - cost * 365.0 / days[row, bars])
+        return table(market, future, lambda name, bars: stay(name, bars) - cost * 365.0 / days_left(market, name))
 
 
 @signal
@@ -97,9 +98,7 @@ def stay_carry(
     NaN as the annualized premium (no fresh close, D below one day), and before the first known value of a yield or fee that is asked for.
     Raises DataError where such a series is lacking, ParameterError for a staking that isn't known, "earned" in the reverse trade, a negative capital.
     """
-    hurdle = _hurdle(market, reverse, staking, capital)
-    annualized, sign = annualized_premium(market, future, spot), -1.0 if reverse else 1.0
-    return table(market, future, lambda row, bars: sign * annualized[row, bars] - hurdle[bars])
+    return table(market, future, _earned(market, future, spot, reverse, staking, capital))
 
 
 @signal
@@ -122,13 +121,20 @@ def break_even_premium(
         cost = round_trip_cost(market, future, spot)
         return break_even_premium(market, future, spot, cost=cost, reverse=reverse, staking=staking, capital=capital)
     number("cost", cost)
-    annualized, days, sign = annualized_premium(market, future, spot), days_to_expiry(market, future), -1.0 if reverse else 1.0
-    yearly = _hurdle(market, reverse, staking, capital) / 365.0
+    matched(market, dated(future), spot)
+    yearly, sign = _hurdle(market, reverse, staking, capital) / 365.0, -1.0 if reverse else 1.0
 
-    def needed(row: int, bars: slice) -> Floats:
-        return np.where(np.isnan(annualized[row, bars]), np.nan, sign * (yearly[bars] * days[row, bars] + cost))
+    def needed(name: str, bars: slice) -> Floats:
+        return np.where(np.isnan(rate_of(market, name, spot)), np.nan, sign * (yearly[bars] * days_left(market, name) + cost))
 
     return table(market, future, needed)
+
+
+def _earned(market: Market, future: Leg, spot: Leg, reverse: bool, staking: str | None, capital: float) -> Callable[[str, slice], Floats]:
+    """What gives `stay_carry` of one contract by its id and the bars of its life."""
+    matched(market, dated(future), spot)
+    hurdle, sign = _hurdle(market, reverse, staking, capital), -1.0 if reverse else 1.0
+    return lambda name, bars: sign * rate_of(market, name, spot) - hurdle[bars]
 
 
 def _hurdle(market: Market, reverse: bool, staking: str | None, capital: float) -> Floats:

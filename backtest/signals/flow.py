@@ -92,15 +92,11 @@ def _summed_over_contracts(market: Market, leg: Leg, columns: tuple[str, ...], f
 
 def _in_window(market: Market, values: Floats, span: int) -> Floats:
     """Sum of the values with T − span < stamp ≤ T; NaN until the window lies in the data, and where it has no known value. [bar]"""
+    from backtest import rolling
+
     known = ~np.isnan(values)
     if not known.any():
         return np.full(len(market), np.nan)
-    begins = market.memo(("begins", span), lambda: np.searchsorted(market.stamps, market.stamps - span, side="right"))
+    summed, count = rolling.total(market.stamps, np.array([np.where(known, values, 0.0), known]), span)
     whole = market.stamps - span >= market.stamps[known.argmax()] - market.step
-    total, count = _running(np.where(known, values, 0.0)), _running(known.astype(np.float64))
-    return np.where(whole & (count[1:] > count[begins]), total[1:] - total[begins], np.nan)
-
-
-def _running(values: Floats) -> Floats:
-    """Running sums with the 0 before the first value. [bar + 1]"""
-    return np.concatenate([[0.0], np.cumsum(values)])
+    return np.where(whole & (count > 0.0), summed, np.nan)

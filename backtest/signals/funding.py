@@ -10,7 +10,7 @@ Funding is what the short side of a perpetual is paid; intervals differ between 
 import numpy as np
 import numpy.typing as npt
 
-from backtest.curve.prices import annualized_premium, table
+from backtest.curve.prices import dated, matched, rate_of, table
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Kind
 from backtest.market import DAY, Floats, Funding, Market
@@ -60,8 +60,9 @@ def futures_vs_perpetual(
     Above 0 the future is the richer one: a short future against a long perpetual earns the difference if funding goes on as in the window; below 0 the
     other way round. Before costs. NaN where either is; errors as `annualized_premium` and `annualized_funding`.
     """
-    annualized, paid = annualized_premium(market, future, spot), annualized_funding(market, perpetual, window)[0]
-    return table(market, future, lambda row, bars: annualized[row, bars] - paid[bars])
+    matched(market, dated(future), spot)
+    paid = annualized_funding(market, perpetual, window)[0]
+    return table(market, future, lambda name, bars: rate_of(market, name, spot) - paid[bars])
 
 
 def newest_payment(events: Funding, stamps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -25,10 +25,10 @@ def spread(market: Market, leg: Leg = THE_PERPETUAL) -> Floats:
     At each bar the first that is known: the bar's mean (column `spread`), the series `<id>.spread`, the quotes at the bar's end, 2·(ask − bid)/(ask + bid). NaN where none
     is known, and after expiry. DataError if no contract of the leg has any of them.
     """
-    found = [_spreads(market, name) for name in leg.contracts]
-    if not any(found):
+    found = {name: _spreads(market, name) for name in leg.contracts}
+    if not any(found.values()):
         raise DataError(_absent(market, leg, "spread", "bars with bid and ask, or with the column spread"))
-    return table(market, leg, lambda row, bars: _first_known(found[row]) if found[row] else np.nan)
+    return table(market, leg, lambda name, bars: _first_known(found[name]) if found[name] else np.nan)
 
 
 @signal
@@ -38,10 +38,10 @@ def depth(market: Market, leg: Leg = THE_PERPETUAL) -> Floats:
     At each bar the column `depth_50bps`, else the series `<id>.depth_50bps`. NaN where neither is known, and after expiry.
     DataError if no contract of the leg has any.
     """
-    found = [_depths(market, name) for name in leg.contracts]
-    if not any(found):
+    found = {name: _depths(market, name) for name in leg.contracts}
+    if not any(found.values()):
         raise DataError(_absent(market, leg, "depth", "bars with the column depth_50bps or depth_10bps"))
-    return table(market, leg, lambda row, bars: _first_known(found[row]) if found[row] else np.nan)
+    return table(market, leg, lambda name, bars: _first_known(found[name]) if found[name] else np.nan)
 
 
 @signal
@@ -65,12 +65,10 @@ def illiquidity(market: Market, leg: Leg = THE_PERPETUAL, window: Duration = "90
 
 def _scarcity(market: Market, name: str, window: Duration) -> Floats:
     """The larger percentile rank of a contract's spread and of its lack of depth, or the one that is known. [bar of its life]"""
-    bars, found = market.life(name), []
-    if spreads := _spreads(market, name):
-        found.append(ranked(market, _first_known(spreads), bars, window))
-    if depths := _depths(market, name):
-        found.append(1.0 - ranked(market, _first_known(depths), bars, window))
-    worse: Floats = found[0] if len(found) == 1 else np.fmax(found[0], found[1])
+    unknown = [np.full(1, np.nan)]
+    spreads, depths = _first_known(_spreads(market, name) or unknown), _first_known(_depths(market, name) or unknown)
+    wide, deep = ranked(market, np.array(np.broadcast_arrays(spreads, depths)), market.life(name), window)
+    worse: Floats = np.fmax(wide, 1.0 - deep)
     return worse
 
 

@@ -93,7 +93,9 @@ def hysteresis(market: Market, values: Floats, enter: float = 1.0, leave: float 
     number("leave", leave)
     if leave > enter:
         raise ParameterError(f"leave must be at most enter: leave={leave:g}, enter={enter:g}")
-    return np.where(np.logical_or.accumulate(~np.isnan(values), axis=-1), _on(values, enter, leave), np.nan)
+    from backtest import rolling
+
+    return rolling.hysteresis(values, enter, leave)
 
 
 @signal
@@ -113,7 +115,7 @@ def regime_reason(market: Market, future: Leg | None = None, spot: Leg = THE_SPO
 
     The premium is that of the future leg: at 30 days for dated contracts (`constant_maturity`), a day's funding a year for a perpetual. By default that of the
     market's futures, and before the first of them was listed, or without any, of its perpetual. What the data lack is left out: without a premium volatility and
-    the spot's trend decide, without quotes and depths liquidity doesn't. NaN where nothing stresses and it can't be told yet whether volatility does (37 days).
+    the spot's trend decide, without quotes and depths liquidity doesn't (it is that of the spot and of the perpetual, or of the futures without one). NaN where nothing stresses and it can't be told yet whether volatility does (37 days).
     DataError without a spot, where there are several to choose from, or where the legs close at different hours.
     """
     legs = _legs(market, future)
@@ -124,7 +126,7 @@ def regime_reason(market: Market, future: Leg | None = None, spot: Leg = THE_SPO
         Reason.VOLATILITY: _lasting(market, volatility, VOLATILITY_ENTER, VOLATILITY_LEAVE),
         Reason.BACKWARDATION: _lasting(market, -smoothed, WORTH_A_TRADE, 0.0),
         Reason.PREMIUM_JUMP: _lasting(market, _jump(market, level), JUMP_ENTER, JUMP_LEAVE),
-        Reason.ILLIQUIDITY: _lasting(market, _scarcity(market, [spot, *legs]), ILLIQUIDITY_ENTER, ILLIQUIDITY_LEAVE),
+        Reason.ILLIQUIDITY: _lasting(market, _scarcity(market, spot, legs), ILLIQUIDITY_ENTER, ILLIQUIDITY_LEAVE),
     }
     price = _shared(np.log(market.last_known(one_spot(spot).contracts[0])))
     repriced = np.where(_moved(market, smoothed, TREND_DAYS) < WORTH_A_TRADE, 0.0, _strength(market, smoothed, level))
@@ -177,9 +179,10 @@ def _jump(market: Market, level: Floats) -> Floats:
     return np.where(moved < WORTH_A_TRADE, 0.0, percentile(market, moved, COMPARED, HISTORY))
 
 
-def _scarcity(market: Market, legs: list[Leg]) -> Floats:
-    """A day's mean of the legs' illiquidity, those left out of which neither quotes nor depths are known. [bar]"""
-    found = [illiquidity(market, leg) for leg in legs if any(_has_books(market, name) for name in leg.contracts)]
+def _scarcity(market: Market, spot: Leg, legs: list[Leg]) -> Floats:
+    """A day's mean of the illiquidity of the spot and of the first leg, as far as their quotes or depths are known. [bar]"""
+    known_books = [leg for leg in legs if any(_has_books(market, name) for name in leg.contracts)]
+    found = [illiquidity(market, leg) for leg in (spot, *known_books[:1]) if any(_has_books(market, name) for name in leg.contracts)]
     if not found:
         return np.full(len(market), np.nan)
     known = (~np.isnan(found)).sum(axis=0)
@@ -211,21 +214,11 @@ def _moved(market: Market, values: Floats, days: int) -> Floats:
     return _shared(moved)
 
 
-def _on(values: Floats, enter: float, leave: float) -> Bools:
-    """Whether values were ≥ enter more recently than < leave. [as values]"""
-    high = values >= enter
-    last = _last(high | (values < leave))
-    found: Bools = np.take_along_axis(high, np.maximum(last, 0), axis=-1) & (last >= 0)
-    return found
-
-
 def _lasting(market: Market, values: Floats, enter: float, leave: float) -> Bools:
     """Whether a cause is on, by hysteresis, or was within `LASTS`; one whose value is unknown for longer is off. [bar]"""
-    last = _last(_on(values, enter, leave) & ~np.isnan(values))
-    recent: Bools = market.stamps - market.stamps[np.maximum(last, 0)] < length(LASTS)
-    return recent & (last >= 0)
+    from backtest import rolling
 
-
-def _last(happened: Bools) -> npt.NDArray[np.int64]:
-    """The number of the newest bar so far at which it happened, −1 for none. [as happened]"""
-    return np.maximum.accumulate(np.where(happened, np.arange(happened.shape[-1]), -1), axis=-1)
+    on = (rolling.hysteresis(values, enter, leave) == 1.0) & ~np.isnan(values)
+    last = np.maximum.accumulate(np.where(on, market.stamps, market.start - length(LASTS)))
+    lasting: Bools = market.stamps - last < length(LASTS)
+    return lasting
