@@ -61,3 +61,12 @@ def rates_set(raw: Path, hourly_set: Path, tmp_path_factory: pytest.TempPathFact
     (folder / "staking.csv").write_text(STAKING_ROWS)
     bring_in(into, "csv", raw / "rates" / "DTB3.csv", "--mapping", folder / "tbill.toml")
     return bring_in(into, "csv", folder / "staking.csv", "--mapping", folder / "staking.toml")
+
+
+@pytest.fixture(scope="session")
+def joined_set(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CME's ether futures by the day, Binance's spot by the hour and Coinbase's by the day, in one dataset."""
+    into = tmp_path_factory.mktemp("joined") / "all"
+    bring_in(into, raw / "cme-eth-databento")
+    bring_in(into, raw / "binance-ethusdt-hourly", "--symbol", "ETHUSDT")
+    return bring_in(into, raw / "coinbase-daily")

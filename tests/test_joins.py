@@ -12,8 +12,6 @@ from markets import FAR, NEAR, PERP, SPOT, bars, ether, instrument, load, only, 
 
 import backtest as bt
 from backtest.curve import offered
-from backtest.data import importers
-from backtest.data.importers.common import Request
 from backtest.data.schema import Tables
 from backtest.data.store import write_dataset
 from backtest.errors import DataError, ParameterError
@@ -21,6 +19,8 @@ from backtest.instruments import Instrument, Kind
 from backtest.joins import refuse_other_hours, unequal_bars
 from backtest.load import load_market
 from backtest.market import Market
+
+pytest_plugins = ["real_sets"]
 
 FUTURE, COIN = "METUSD-240426.cme", "ETHUSD-SPOT.coinbase"
 EXPIRY = pd.Timestamp("2024-04-26T15:00Z").as_unit("ns")
@@ -294,16 +294,6 @@ def test_a_clock_is_of_the_market_and_of_one_kind(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the real ones
 
 
-@pytest.fixture(scope="module")
-def real(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """CME's ether futures by the day, Binance's spot by the hour and Coinbase's by the day, in one dataset."""
-    into = tmp_path_factory.mktemp("joined") / "all"
-    importers.import_files("auto", [raw / "cme-eth-databento"], into, Request())
-    importers.import_files("auto", [raw / "binance-ethusdt-hourly"], into, Request(symbol="ETHUSDT"))
-    importers.import_files("auto", [raw / "coinbase-daily"], into, Request())
-    return str(into)
-
-
 def front(market: Market, min_days: float) -> "pd.Series[float]":
     """The annualized premium of the contract that a chain offers, where it has a fresh close."""
     chain = market.future_chain(min_days)
@@ -316,12 +306,12 @@ MEDIANS = {2023: 0.092, 2024: 0.099, 2025: 0.099}  # the front contract's, as ot
 OURS = {2023: 0.0799, 2024: 0.1010, 2025: 0.0893}  # of 178, 312 and 60 days, from June 2023 to March 2025
 
 
-def test_cme_with_the_spot_of_the_matching_hour_gives_the_known_premia(real: str) -> None:
+def test_cme_with_the_spot_of_the_matching_hour_gives_the_known_premia(joined_set: Path) -> None:
     """Sunday to Thursday meet the spot of 24:00 UTC, Fridays that of 21:00 or 22:00. The contract is the nearest with a fortnight left.
 
     A close is a last trade, and of thin months hours old: with a week left an error of 10 bps is 5 % a year.
     """
-    market = load_market(real, "2023-06-01", "2025-03-12T15:00", instruments=["*.cme", "ETHUSDT-SPOT"])
+    market = load_market(str(joined_set), "2023-06-01", "2025-03-12T15:00", instruments=["*.cme", "ETHUSDT-SPOT"])
     found = front(market, 14)
     hours: dict[str, Counter[int]] = {}
     for stamp in found.index:
@@ -338,15 +328,15 @@ def test_cme_with_the_spot_of_the_matching_hour_gives_the_known_premia(real: str
         assert OURS[year] == pytest.approx(expected, abs=0.02)
 
 
-def test_cme_days_with_coinbase_days_are_refused(real: str) -> None:
-    market = load_market(real, "2023-01-01", "2025-01-01", instruments=["*.cme", COIN])
+def test_cme_days_with_coinbase_days_are_refused(joined_set: Path) -> None:
+    market = load_market(str(joined_set), "2023-01-01", "2025-01-01", instruments=["*.cme", COIN])
     told = rf"^METUSD-\d+\.cme closes at 2023-01-06T22:00Z and the nearest close of {COIN} is 2023-01-07T00:00Z, 2h later; prices that far apart"
     with pytest.raises(DataError, match=told):
         bt.annualized_premium(market, market.future_chain())
 
 
-def test_a_run_on_cmes_clock_fills_both_legs_together_and_says_that_currencies_are_mixed(real: str) -> None:
-    market = load_market(real, "2023-06-01", "2025-03-12T15:00", instruments=["*.cme", "ETHUSDT-SPOT"], clock="*.cme")
+def test_a_run_on_cmes_clock_fills_both_legs_together_and_says_that_currencies_are_mixed(joined_set: Path) -> None:
+    market = load_market(str(joined_set), "2023-06-01", "2025-03-12T15:00", instruments=["*.cme", "ETHUSDT-SPOT"], clock="*.cme")
     chain = market.future_chain(14)
     rule = bt.Rule(long=market.spot, short=chain, signal=bt.annualized_premium(market, chain), enter=0.08, exit=0.02, max_hold="20D")
     result = bt.run(rule, market, execution=FREE)

@@ -14,7 +14,6 @@ from rich_market import rich
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Kind
-from backtest.load import load_market
 from backtest.market import Market
 from backtest.memo import SIGNALS
 from backtest.signals.regime import Reason, Regime, hysteresis, realised_volatility
@@ -305,37 +304,3 @@ def test_the_order_and_lasting_of_reasons_against_a_loop(tmp_path: Path) -> None
     stressed = [int(b - a) for a, b in pairwise(edges) if known[b] == Regime.STRESSED]
     assert stressed
     assert min(stressed) >= 9, "three days of eight-hour bars"
-
-
-# ---------------------------------------------------------------- real
-
-
-@pytest.fixture(scope="module")
-def cme(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Market:
-    """CME's futures against Coinbase's daily closes, which on Fridays are up to three hours later."""
-    from backtest.data import importers
-    from backtest.data.importers.common import Request
-
-    into = tmp_path_factory.mktemp("cme") / "all"
-    importers.import_files("auto", [raw / "cme-eth-databento"], into, Request())
-    importers.import_files("auto", [raw / "coinbase-daily"], into, Request())
-    return load_market(str(into), "2021-12-01", "2024-07-01", instruments=["*.cme", "ETHUSD-SPOT.coinbase"], staleness="3h")
-
-
-def share(market: Market, codes: np.ndarray, code: int, begin: str, end: str) -> float:
-    inside = (market.clock > pd.Timestamp(begin, tz="UTC")) & (market.clock <= pd.Timestamp(end, tz="UTC"))
-    return float((codes[inside] == code).mean())
-
-
-def test_the_merge_and_the_fall_of_ftx_are_stress_by_backwardation(cme: Market) -> None:
-    state, why = regime(cme), regime_reason(cme)
-    for begin, end, least in (("2022-09-01", "2022-10-01", 0.85), ("2022-11-01", "2022-12-01", 0.65), ("2022-11-09", "2022-12-01", 0.99)):
-        assert share(cme, state, Regime.STRESSED, begin, end) > least
-        assert share(cme, why, Reason.BACKWARDATION, begin, end) > least - 0.1
-
-
-def test_plain_contango_at_low_volatility_is_calm(cme: Market) -> None:
-    assert share(cme, regime(cme), Regime.CALM, "2023-04-01", "2023-10-01") > 0.95
-    codes = regime(cme)[~np.isnan(regime(cme))]
-    years = (cme.stamps[-1] - cme.stamps[0]) / YEAR.value
-    assert np.count_nonzero(np.diff(codes)) / years < 24, "two changes a month at most"
