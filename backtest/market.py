@@ -21,7 +21,16 @@ from backtest.currency import UNCONVERTED, Conversion
 from backtest.data.point_in_time import as_known
 from backtest.data.schema import PRICES
 from backtest.data.store import Dataset
-from backtest.data.validate import bar_errors, funding_errors, in_dataset, missing_funding, refuse, series_errors, settlement_errors
+from backtest.data.validate import (
+    bar_errors,
+    event_errors,
+    funding_errors,
+    in_dataset,
+    missing_funding,
+    refuse,
+    series_errors,
+    settlement_errors,
+)
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument, Kind
 from backtest.rule import Leg, number
@@ -242,9 +251,12 @@ class Market:
 
     def _lived(self, instrument: str, column: str) -> Floats:
         life = self.life(instrument)
+        known = self._values(instrument, column) if self.has(instrument, column) else np.empty(0)
+        if len(known) == life.stop - life.start:  # a bar at every tick of the clock
+            return frozen(known)
         out = np.full(life.stop - life.start, np.nan)
-        if self.has(instrument, column):
-            out[self._places(instrument) - life.start] = self._values(instrument, column)
+        if len(known):
+            out[self._places(instrument) - life.start] = known
         return frozen(out)
 
     def _spread_out(self, instrument: str, values: Floats) -> Floats:
@@ -327,16 +339,30 @@ class Market:
         return self.memo(("series", name, before), lambda: self._series(name, before))
 
     def _series(self, name: str, before: bool) -> Floats:
+        known, values = self.history(name)
+        times = np.concatenate([[self.start], self.stamps[:-1]]) if before else self.stamps
+        place = np.searchsorted(known, times, side="right") - 1
+        return frozen(np.where(place >= 0, values[np.maximum(place, 0)], np.nan))
+
+    def history(self, name: str) -> tuple[npt.NDArray[np.int64], Floats]:
+        """A series as it became known, also before the first bar: instants (ns), sorted, and the value that was known from each on."""
+        return self.memo(("history", name), lambda: self._history(name))
+
+    def _history(self, name: str) -> tuple[npt.NDArray[np.int64], Floats]:
         if name not in self.series_names:
             raise DataError(
                 f'no series "{name}" in dataset {self.info.name}; {did_you_mean(name, self.series_names) if self.series_names else "it has none"}'
             )
         table = self._dataset.series(name).sort_values("ts", kind="stable")
         refuse(series_errors(table, in_dataset(f"series {name}", pd.DatetimeIndex(table["ts"]))))
-        known, values = as_known(table)
-        times = np.concatenate([[self.start], self.stamps[:-1]]) if before else self.stamps
-        place = np.searchsorted(known, times, side="right") - 1
-        return frozen(np.where(place >= 0, values[np.maximum(place, 0)], np.nan))
+        return as_known(table)
+
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        """The dataset's events, also those after the last bar: ts, name, kind, and known_at, which is ts where no announcement is known."""
+        table = self._dataset.events()
+        refuse(event_errors(table, in_dataset("events", pd.DatetimeIndex(table["ts"]))) if len(table) else [])
+        return table.assign(known_at=table["known_at"].fillna(table["ts"]) if "known_at" in table else table["ts"])
 
     @cached_property
     def years(self) -> Floats:

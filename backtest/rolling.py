@@ -29,7 +29,8 @@ FOREVER = 2**62  # a span that reaches before every stamp
 ZERO, ONE = np.uint64(0), np.uint64(1)
 CHUNK = np.uint64(1024)  # values that are divided together, eight at once
 FEW = 300  # values in a window up to which counting them all is faster than keeping them in order
-MOST_ROWS = min(4, os.cpu_count() or 1)  # at once: each takes room for itself
+MOST_ROWS = min(4, os.cpu_count() or 1)  # side by side: each takes room for itself
+WORTH_THREADS = 100_000  # values: below, starting threads takes longer than the work
 MEAN, SLOPE, T_VALUE = range(3)
 PERFECT = 1e-12  # least share of the variance that a line is taken to leave over: below it there is only rounding
 
@@ -104,8 +105,12 @@ def _by_row(stamps: Integers, values: Floats, compute: Callable[[Integers, Float
         answer.fill(np.nan)
         answer[known] = found
 
-    with ThreadPoolExecutor(MOST_ROWS) as rows:
-        list(rows.map(fill, np.atleast_2d(values), np.atleast_2d(out)))
+    rows, answers = np.atleast_2d(values), np.atleast_2d(out)
+    if len(rows) == 1 or values.size < WORTH_THREADS:
+        list(map(fill, rows, answers))
+    else:
+        with ThreadPoolExecutor(MOST_ROWS) as threads:
+            list(threads.map(fill, rows, answers))
     return out
 
 

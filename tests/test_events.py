@@ -75,6 +75,14 @@ def test_a_dataset_without_announcements_knows_events_from_their_time(tmp_path: 
     assert marked(market, near_event(market)) == [(pd.Timestamp("2024-03-04T12:00Z"), pd.Timestamp("2024-03-05T12:00Z"))]
 
 
+def test_the_markets_events_say_since_when_each_is_known(tmp_path: Path) -> None:
+    events = load(tmp_path, with_events(("2024-03-02T12:00", "told", "2024-03-01"), ("2024-03-05", "sudden", None))).events
+    assert dict(zip(events["name"], events["known_at"], strict=True)) == {
+        "told": pd.Timestamp("2024-03-01T00:00Z"),
+        "sudden": pd.Timestamp("2024-03-05T00:00Z"),
+    }
+
+
 def test_windows_that_overlap_are_one_and_other_kinds_are_others(tmp_path: Path) -> None:
     tables = with_events(("2024-03-04T00:00", "one", "2024-01-01"), ("2024-03-05T00:00", "two", "2024-01-01"))
     other = with_events(("2024-03-08T00:00", "three", "2024-01-01"), kind="listing")

@@ -366,6 +366,10 @@ def test_the_table_is_at_most_80_wide_and_marks_simulated_data(market: Market, v
         assert f"\n{block}" in text
     for reading in view.readings:
         assert reading.label in text, reading.name
+    for label in ("open interest, ETH", "depth of the book, USDT", "bid-ask spread, bps"):
+        assert f"\n{label} " in text, "a figure that doesn't show its unit is called by it"
+    (line,) = [line for line in text.splitlines() if line.startswith("bid-ask spread")]
+    assert line.split()[3] == f"{1e4 * view['spread'].now:.2f}"
     market_of_a_venue = replace(market.info, simulated=False)
     assert "SIMULATED" not in str(replace(view, market=with_info(market, market_of_a_venue)))
 
@@ -394,6 +398,12 @@ def test_the_json_is_the_overview_with_null_for_what_is_not_known(tmp_path: Path
     json.dumps(little, allow_nan=False)
 
 
+def test_a_reading_is_shown_while_it_is_known_or_lately_was() -> None:
+    assert Reading("x", "x", Unit.RATE, 0.0).shown
+    assert Reading("x", "x", Unit.RATE, np.nan, (np.nan, np.nan, 1.0)).shown
+    assert not Reading("x", "x", Unit.RATE, np.nan).shown
+
+
 def test_a_reading_is_known_or_not() -> None:
     assert Reading("x", "x", Unit.RATE, 0.0).known
     assert not Reading("x", "x", Unit.RATE, np.nan).known
@@ -404,4 +414,4 @@ def test_amounts_are_written_short(tmp_path: Path) -> None:
     for value, written in ((1.234e9, "1.23G"), (45_600.0, "45.6k"), (789.4, "789"), (7.5, "7.50"), (2.0, "2")):
         tables.bars[PERP]["open_interest"] = value
         line = next(line for line in str(overview(load(tmp_path, tables))).splitlines() if line.startswith("open interest"))
-        assert line.split()[2] == written
+        assert line.split()[:4] == ["open", "interest,", "ETH", written]

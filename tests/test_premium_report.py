@@ -83,6 +83,7 @@ def svg(figure: Figure) -> str:
 def test_every_figure_is_drawn_where_its_data_exist(view: Overview) -> None:
     assert list(figures(view)) == NAMES
     assert [plan.name for plan in PLANS] == NAMES
+    assert list(view.figures()) == NAMES
 
 
 @pytest.mark.parametrize("other", [changed_after, ended_at], ids=["changed", "ended"])
@@ -253,6 +254,17 @@ def test_means_leave_out_what_is_not_known() -> None:
     np.testing.assert_array_equal(history.means(values, np.array([0, 2, 2, 4, 6])), [[2.0, np.nan, np.nan, 6.0]])
 
 
+def test_few_points_are_all_drawn_and_of_many_an_even_share() -> None:
+    np.testing.assert_array_equal(history.some(np.array([3, 5, 8]), 3), [3, 5, 8])
+    np.testing.assert_array_equal(history.some(np.arange(10, 19), 5), [10, 12, 14, 16, 18])
+    assert len(history.some(np.array([], dtype=np.intp), 5)) == 0
+
+
+def test_the_sentence_gives_the_reason_of_the_regime(view: Overview) -> None:
+    said = f"Regime: {view['regime'].word}, {view['regime_reason'].meaning}."
+    assert said in Page(render_overview_page(view)).text
+
+
 # ---------------------------------------------------------------- what is missing
 
 
@@ -267,8 +279,12 @@ def without(*columns: str) -> Tables:
     [
         (without("open_interest"), {"quadrants"}, f"{PERP} has no open interest in dataset test; import"),
         (without("taker_buy_volume"), {"volume-delta"}, f"{SPOT} has no taker_buy_volume and volume in dataset test; import"),
-        (only(rich(), SPOT, PERP), {"indicator", "term-structure", "surface", "funding", "contributions"}, "there are no dated futures"),
-        (only(rich(), SPOT, "ETHUSDT-240628"), {"funding"}, "there is no perpetual"),
+        (
+            only(rich(), SPOT, PERP),
+            {"indicator", "term-structure", "surface", "funding", "contributions"},
+            "the dataset test has no dated futures among what was loaded",
+        ),
+        (only(rich(), SPOT, "ETHUSDT-240628"), {"funding"}, "the dataset test has no perpetual among what was loaded"),
     ],
     ids=["open interest", "taker volumes", "futures", "perpetual"],
 )
@@ -331,5 +347,7 @@ def test_colours_of_the_page_follow_light_and_dark(view: Overview) -> None:
 def test_the_page_is_written_whole_or_not_at_all(view: Overview, tmp_path: Path) -> None:
     written = write_overview(view, tmp_path / "deep" / "premium.html")
     assert written.read_text(encoding="utf-8") == render_overview_page(view)
+    view.report(tmp_path / "premium.html")
+    assert (tmp_path / "premium.html").read_bytes() == written.read_bytes()
     with pytest.raises(StorageError, match=r"the page can't be written to .*: it is a folder; .* choose another place with --html"):
         write_overview(view, tmp_path)

@@ -100,24 +100,23 @@ def _add_loading(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    view = view_of(arguments)
+    view = _view(arguments)
     if arguments.json:
         view.to_json(arguments.json)
         print(f"JSON: {arguments.json}")
     if arguments.html:
-        from backtest.report.premium import write_overview
-
-        write_overview(view, arguments.html)
+        view.report(arguments.html)
         print(f"Page: {arguments.html}")
     if not (arguments.json or arguments.html):
         print(view)
     return 0
 
 
-def view_of(arguments: argparse.Namespace) -> "Overview":
+def _view(arguments: argparse.Namespace) -> "Overview":
     """The overview that the arguments ask for; only what it needs is loaded. Raises DataError, ParameterError."""
     at = None if arguments.at is None else time_option("--at", arguments.at)
-    roll_days, cost = _number("--roll-days", arguments.roll_days), None if arguments.cost is None else _number("--cost", arguments.cost)
+    roll_days = _number("--roll-days", arguments.roll_days)
+    cost = None if arguments.cost is None else _number("--cost", arguments.cost)
     from backtest.data.store import open_dataset
     from backtest.load import load_market
     from backtest.overview import overview
@@ -127,7 +126,7 @@ def view_of(arguments: argparse.Namespace) -> "Overview":
         end=at,
         freq=arguments.freq,
         clock=arguments.clock,
-        instruments=chosen_legs(open_dataset(arguments.folder), arguments, at),
+        instruments=_chosen_legs(open_dataset(arguments.folder), arguments, at),
         currency=arguments.currency,
         staleness=arguments.staleness,
         max_gap=arguments.max_gap,
@@ -135,7 +134,7 @@ def view_of(arguments: argparse.Namespace) -> "Overview":
     return overview(market, at, weighting=arguments.weighting, roll_days=roll_days, cost=cost)
 
 
-def chosen_legs(dataset: "Dataset", arguments: argparse.Namespace, at: "pd.Timestamp | None") -> list[str]:
+def _chosen_legs(dataset: "Dataset", arguments: argparse.Namespace, at: "pd.Timestamp | None") -> list[str]:
     """The instruments that make the view's legs: one spot, one perpetual of its asset if there is any, and the futures of one product.
 
     Those without bars up to the time don't count. DataError, naming the option that chooses, where there are several or the one that was named is not there.
@@ -147,11 +146,8 @@ def chosen_legs(dataset: "Dataset", arguments: argparse.Namespace, at: "pd.Times
     if not there:
         first = min((span[0] for span in spans.values() if span is not None), default=None)
         begins = "has no bars; import some" if first is None else f"begins at {first:%Y-%m-%dT%H:%M}; choose a later --at"
-        raise DataError(
-            f"nothing is known up to --at {arguments.at}: the dataset {dataset.name} {begins}"
-            if at
-            else f"the dataset {dataset.name} {begins}"
-        )
+        known = f"nothing is known up to --at {arguments.at}: " if at else ""
+        raise DataError(f"{known}the dataset {dataset.name} {begins}")
     spot = _one("spot", "--spot", _of_kind(there, "spot"), arguments.spot, dataset.name)
     if not spot:
         raise DataError(f"a premium is measured against a spot, and the dataset {dataset.name} has none by then; it has {_names(there)}")

@@ -15,9 +15,9 @@ from backtest.curve.prices import annualized_premium, contango, days_to_expiry, 
 from backtest.errors import DataError
 from backtest.instruments import Kind
 from backtest.market import DAY, Floats, Market, instant, nanoseconds, utc
-from backtest.overview.asked import Asked
 from backtest.overview.readings import answers
-from backtest.overview.view import BEFORE, Overview, Reading, Unit
+from backtest.overview.scope import BEFORE, Scope
+from backtest.overview.view import Overview, Reading, Unit
 from backtest.rule import number
 from backtest.signals.carry import break_even_premium, net_carry
 
@@ -47,38 +47,30 @@ def overview(
         raise DataError(
             f"a premium needs a perpetual or dated futures beside the spot; {market.info.name} has {', '.join(one.id for one in begun)}"
         )
-    asked = Asked(
+    scope = Scope(
         market=market,
         bar=bar,
         spot=market.spot,
         future=market.future_chain() if futures else None,
-        perpetual=None if not perpetuals else market.leg(perpetuals[0].id) if len(perpetuals) == 1 else market.perpetual,
+        perpetual=(market.leg(perpetuals[0].id) if len(perpetuals) == 1 else market.perpetual) if perpetuals else None,
         weighting=weighting,
         roll_days=roll_days,
         cost=cost,
     )
-    for leg in (asked.future, asked.perpetual):  # legs that don't fit together are no gap in the view, but its end
+    for leg in (scope.future, scope.perpetual):  # legs that don't fit together are no gap in the view, but its end
         if leg is not None:
-            premium(market, leg, asked.spot)
-    if asked.future is not None:  # nor is a weighting that was asked for and can't be had
-        basket_weights(market, asked.future, weighting=weighting, roll_days=roll_days)
-    contracts, lacking = _contracts(asked)
-    readings, refusals = answers(asked)
+            premium(market, leg, scope.spot)
+    if scope.future is not None:  # nor is a weighting that was asked for and can't be had
+        basket_weights(market, scope.future, weighting=weighting, roll_days=roll_days)
+    contracts, lacking = _contracts(scope)
+    readings, refusals = answers(scope)
     for reason, columns in lacking.items():
         refusals[reason] = [*columns, *refusals.get(reason, [])]
     return Overview(
-        market=market,
-        bar=bar,
-        time=market.clock[bar],
-        spot=asked.spot,
-        future=asked.future,
-        perpetual=asked.perpetual,
-        weighting=weighting,
-        roll_days=roll_days,
-        cost=cost,
+        **vars(scope),
         contracts=contracts,
-        readings=(*readings, *_dates(asked)),
-        notes=tuple(_notes(asked, at, readings, refusals)),
+        readings=(*readings, *_dates(scope)),
+        notes=tuple(_notes(scope, at, readings, refusals)),
     )
 
 
@@ -94,53 +86,52 @@ def _bar(market: Market, at: str | pd.Timestamp | None) -> int:
     return bar
 
 
-def _alive(asked: Asked) -> list[int]:
+def _alive(scope: Scope) -> list[int]:
     """Which contracts have had a bar and have not expired."""
-    chain, market = asked.chain, asked.market
-    left = expiries(market, chain) - market.stamps[asked.bar]
-    return [row for row, name in enumerate(chain.contracts) if left[row] > 0 and market.first_bar(name) <= asked.bar]
+    chain, market = scope.chain, scope.market
+    left = expiries(market, chain) - market.stamps[scope.bar]
+    return [row for row, name in enumerate(chain.contracts) if left[row] > 0 and market.first_bar(name) <= scope.bar]
 
 
-def _contracts(asked: Asked) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+def _contracts(scope: Scope) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """The table of contracts, and which of its columns are refused for which reason."""
-    market, future, spot = asked.market, asked.future, asked.spot
-    rows = _alive(asked) if future is not None else []
-    names = [asked.chain.contracts[row] for row in rows]
+    market, future, spot = scope.market, scope.future, scope.spot
+    rows = _alive(scope) if future is not None else []
+    names = [scope.chain.contracts[row] for row in rows]
     table, refusals = pd.DataFrame(index=pd.Index(names, name="contract", dtype=object)), dict[str, list[str]]()
-    now, *before = asked.places()
+    now, *before = scope.places()
 
     def fill(column: str, place: int, values: Callable[[], Floats]) -> None:
         try:
             table[column] = values()[rows, place] if future is not None and place >= 0 else np.full(len(rows), np.nan)
         except DataError as error:
             table[column] = np.nan
-            refusals.setdefault(str(error), []).append(f"{column.replace('_', ' ').replace('break even', 'break-even')} of each contract")
+            refusals.setdefault(str(error), []).append(f"{column.replace('_', ' ')} of each contract")
 
-    fill("days", now, lambda: days_to_expiry(market, asked.chain))
-    fill("premium", now, lambda: premium(market, asked.chain, spot))
-    fill("annualized", now, lambda: annualized_premium(market, asked.chain, spot))
+    fill("days", now, lambda: days_to_expiry(market, scope.chain))
+    fill("premium", now, lambda: premium(market, scope.chain, spot))
+    fill("annualized", now, lambda: annualized_premium(market, scope.chain, spot))
     for days, place in zip(BEFORE, before, strict=True):
-        fill(f"annualized_{days}d", place, lambda: annualized_premium(market, asked.chain, spot))
-    fill("net_carry", now, lambda: net_carry(market, asked.chain, spot, cost=asked.cost))
-    fill("break_even_premium", now, lambda: break_even_premium(market, asked.chain, spot, cost=asked.cost))
-    fill("weight", now, lambda: basket_weights(market, asked.chain, weighting=asked.weighting, roll_days=asked.roll_days))
-    fill("volume", now, lambda: traded_volume(market, asked.chain))
-    fill("open_interest", now, lambda: open_interest(market, asked.chain))
-    fill("contango", now, lambda: contango(market, asked.chain, spot))
+        fill(f"annualized_{days}d", place, lambda: annualized_premium(market, scope.chain, spot))
+    fill("net_carry", now, lambda: net_carry(market, scope.chain, spot, cost=scope.cost))
+    fill("break_even_premium", now, lambda: break_even_premium(market, scope.chain, spot, cost=scope.cost))
+    fill("weight", now, lambda: basket_weights(market, scope.chain, weighting=scope.weighting, roll_days=scope.roll_days))
+    fill("volume", now, lambda: traded_volume(market, scope.chain))
+    fill("open_interest", now, lambda: open_interest(market, scope.chain))
+    fill("contango", now, lambda: contango(market, scope.chain, spot))
     table["contango"] = [CONTANGO.get(value, "") for value in table["contango"]]
     return table, refusals
 
 
-def _dates(asked: Asked) -> Iterator[Reading]:
+def _dates(scope: Scope) -> Iterator[Reading]:
     """What lies ahead and behind: the next expiry, the next event that was announced by then, and the last one."""
-    market, now = asked.market, asked.market.stamps[asked.bar]
-    if asked.future is not None and (alive := _alive(asked)):
-        left = expiries(market, asked.future)[alive] - now
-        name = asked.future.contracts[alive[int(left.argmin())]]
+    market, now = scope.market, scope.market.stamps[scope.bar]
+    if scope.future is not None and (alive := _alive(scope)):
+        left = expiries(market, scope.future)[alive] - now
+        name = scope.future.contracts[alive[int(left.argmin())]]
         yield _days("next_expiry", "days to the next expiry", left.min(), name)
-    events = market._dataset.events()
-    times = nanoseconds(pd.DatetimeIndex(events["ts"]))
-    announced = nanoseconds(pd.DatetimeIndex(events["known_at"].fillna(events["ts"]))) if "known_at" in events else times
+    events = market.events
+    times, announced = (nanoseconds(pd.DatetimeIndex(events[column])) for column in ("ts", "known_at"))
     coming, past = np.flatnonzero((times > now) & (announced <= now)), np.flatnonzero((times <= now) & (announced <= now))
     if len(coming):
         first = coming[times[coming].argmin()]
@@ -154,19 +145,19 @@ def _days(name: str, label: str, distance: int, word: str) -> Reading:
     return Reading(name, label, Unit.DAYS, float(distance / DAY), word=word)
 
 
-def _notes(asked: Asked, at: str | pd.Timestamp | None, readings: Iterable[Reading], refusals: dict[str, list[str]]) -> Iterator[str]:
+def _notes(scope: Scope, at: str | pd.Timestamp | None, readings: Iterable[Reading], refusals: dict[str, list[str]]) -> Iterator[str]:
     """What isn't shown and why, what isn't known at this bar, and what the market says of itself."""
-    market, time = asked.market, instant("at", at)
-    if time is not None and time.value - market.stamps[asked.bar] > market.step:
-        yield f"The last bar before {utc(time.value)} ended at {utc(market.stamps[asked.bar])}; the view is of that time."
+    market, time = scope.market, instant("at", at)
+    if time is not None and time.value - market.stamps[scope.bar] > market.step:
+        yield f"The last bar before {utc(time.value)} ended at {utc(market.stamps[scope.bar])}; the view is of that time."
     yield from (f"No {', '.join(labels)}: {reason}." for reason, labels in refusals.items())
     refused = {label for labels in refusals.values() for label in labels}
     unknown = [reading.label for reading in readings if not reading.known and reading.label not in refused]
     if unknown:
         yield f"Not known at this time: {', '.join(unknown)}."
-    legs = [leg for leg in (asked.spot, asked.perpetual, asked.future) if leg is not None]
+    legs = [leg for leg in (scope.spot, scope.perpetual, scope.future) if leg is not None]
     yield from mixed_quotes(market.instruments[name] for leg in legs for name in leg.contracts)
-    if asked.bar == len(market) - 1:
+    if scope.bar == len(market) - 1:
         yield from market.notes
     else:
         yield "The market was loaded beyond this time, so its own notes are left out; load it with end=… to read them."

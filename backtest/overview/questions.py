@@ -2,9 +2,11 @@
 
 A new reading is a new row; a state's row also names its states and what each says.
 
-    {question.name: question.ask(asked) for question in QUESTIONS}
+    {question.name: question.ask(scope) for question in QUESTIONS}
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 from backtest.curve.activity import open_interest
 from backtest.curve.term_structure import Shape, constant_maturity, term_curvature, term_shape, term_slope
 from backtest.market import Floats
-from backtest.overview.asked import Asked, Question
+from backtest.overview.scope import Scope
 from backtest.overview.view import Unit
 from backtest.signals.carry import break_even_premium, net_carry
 from backtest.signals.confirmation import (
@@ -36,6 +38,20 @@ from backtest.venues.calendar import is_open
 LONGEST_STATE = 11  # characters of a state's label, so that four of its words stand beside it
 
 
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One reading to be: ask gives its values, [bar] or one row of them a contract (then their mean counts); words names the contract that they belong to."""
+
+    name: str
+    label: str
+    unit: Unit
+    ask: Callable[[Scope], Floats]
+    meaning: str = ""
+    states: type[IntEnum] | None = None
+    meanings: dict[int, str] = field(default_factory=dict)
+    words: Callable[[Scope, int], str] | None = None
+
+
 class Hours(IntEnum):
     """Whether a venue that has hours trades."""
 
@@ -43,25 +59,25 @@ class Hours(IntEnum):
     CLOSED = 1
 
 
-def _carries(asked: Asked) -> Floats:
-    return net_carry(asked.market, asked.chain, asked.spot, cost=asked.cost)
+def _carries(scope: Scope) -> Floats:
+    return net_carry(scope.market, scope.chain, scope.spot, cost=scope.cost)
 
 
-def _best(asked: Asked, place: int) -> str:
+def _best(scope: Scope, place: int) -> str:
     """The contract that has the best net carry at a bar."""
-    return asked.chain.contracts[int(np.nan_to_num(_carries(asked)[:, place], nan=-np.inf).argmax())]
+    return scope.chain.contracts[int(np.nan_to_num(_carries(scope)[:, place], nan=-np.inf).argmax())]
 
 
-def _break_even_of_best(asked: Asked) -> Floats:
-    table = break_even_premium(asked.market, asked.chain, asked.spot, cost=asked.cost)
-    best = np.nan_to_num(_carries(asked), nan=-np.inf).argmax(axis=0)
+def _break_even_of_best(scope: Scope) -> Floats:
+    table = break_even_premium(scope.market, scope.chain, scope.spot, cost=scope.cost)
+    best = np.nan_to_num(_carries(scope), nan=-np.inf).argmax(axis=0)
     paid: Floats = np.take_along_axis(table, best[None, :], axis=0)[0]
     return paid
 
 
-def _open_interest(asked: Asked) -> Floats:
+def _open_interest(scope: Scope) -> Floats:
     """Open interest of all contracts together. [bar]"""
-    table = open_interest(asked.market, asked.derivative)
+    table = open_interest(scope.market, scope.derivative)
     return np.where(np.isnan(table).all(axis=0), np.nan, np.nansum(table, axis=0))
 
 
@@ -70,16 +86,16 @@ def _tenor(days: int) -> Question:
         name=f"premium_{days}d",
         label=f"premium of {days} days",
         unit=Unit.RATE,
-        ask=lambda asked: constant_maturity(asked.market, asked.chain, asked.spot, days=float(days)),
-        meaning="annualized premium of a constant maturity, between the contracts beside it",
+        ask=lambda scope: constant_maturity(scope.market, scope.chain, scope.spot, days=float(days)),
+        meaning="annualized, interpolated between the contracts",
     )
 
 
-def _closed(asked: Asked, venue: str) -> Floats:
+def _closed(scope: Scope, venue: str) -> Floats:
     """1 where a venue is closed at a bar's end, for the bars that are told only: its hours may not be known for times long past. [bar]"""
-    places = [place for place in asked.places() if place >= 0]
-    out = np.full(len(asked.market), np.nan)
-    out[places] = 1.0 - is_open(venue, asked.market.clock[places])
+    places = [place for place in scope.places() if place >= 0]
+    out = np.full(len(scope.market), np.nan)
+    out[places] = 1.0 - is_open(venue, scope.market.clock[places])
     return out
 
 
@@ -89,25 +105,25 @@ def hours(venue: str) -> Question:
         name=f"hours_{venue}",
         label=f"{venue} hours"[:LONGEST_STATE],
         unit=Unit.STATE,
-        ask=lambda asked: _closed(asked, venue),
+        ask=lambda scope: _closed(scope, venue),
         states=Hours,
         meaning=f"whether {venue} trades at the bar's end",
     )
 
 
 QUESTIONS = (
-    Question(name="indicator", label="premium indicator", unit=Unit.RATE, ask=lambda asked: asked.indicator, meaning="weighted mean of the contracts' annualized premia"),
+    Question(name="indicator", label="premium indicator", unit=Unit.RATE, ask=lambda scope: scope.indicator, meaning="weighted mean of the contracts' annualized premia"),
     *(_tenor(days) for days in (30, 60, 90, 180)),
     Question(
-        name="slope", label="slope from 30 to 90 days", unit=Unit.RATE,
-        ask=lambda asked: term_slope(asked.market, asked.chain, asked.spot), meaning="forward premium a year between the two tenors",
+        name="slope", label="forward from 30 to 90 days", unit=Unit.RATE,
+        ask=lambda scope: term_slope(scope.market, scope.chain, scope.spot), meaning="annualized; above 0 prices rise along the curve",
     ),
     Question(
         name="curvature", label="curvature at 90 days", unit=Unit.RATE,
-        ask=lambda asked: term_curvature(asked.market, asked.chain, asked.spot), meaning="far slope less near slope",
+        ask=lambda scope: term_curvature(scope.market, scope.chain, scope.spot), meaning="forward from 90 to 180 days less that from 30 to 90",
     ),
     Question(
-        name="shape", label="shape", unit=Unit.STATE, ask=lambda asked: term_shape(asked.market, asked.chain, asked.spot), states=Shape,
+        name="shape", label="shape", unit=Unit.STATE, ask=lambda scope: term_shape(scope.market, scope.chain, scope.spot), states=Shape,
         meaning="the term structure by its slope",
         meanings={
             Shape.INVERTED: "prices fall along the curve, from 30 to 90 days", Shape.FLAT: "prices rise by up to 15% a year along the curve",
@@ -115,87 +131,89 @@ QUESTIONS = (
         },
     ),
     Question(
-        name="net_carry", label="best contract's net carry", unit=Unit.RATE, ask=lambda asked: np.fmax.reduce(_carries(asked), axis=0), words=_best,
-        meaning="annualized premium less financing and the round trip's cost over the days left",
+        name="net_carry", label="best contract's net carry", unit=Unit.RATE, ask=lambda scope: np.fmax.reduce(_carries(scope), axis=0), words=_best,
+        meaning="a year, after financing and the round trip",
     ),
     Question(
         name="break_even_premium", label="best contract's break-even", unit=Unit.FRACTION, ask=_break_even_of_best, words=_best,
-        meaning="the premium, not annualized, at which that carry is nothing",
+        meaning="the premium at which that carry is nothing",
     ),
     Question(
-        name="funding", label="7-day funding a year", unit=Unit.RATE, ask=lambda asked: annualized_funding(asked.market, asked.swap),
+        name="funding", label="7-day funding a year", unit=Unit.RATE, ask=lambda scope: annualized_funding(scope.market, scope.swap),
         meaning="what a short perpetual was paid lately, a year",
     ),
     Question(
-        name="current_funding", label="newest funding a year", unit=Unit.RATE, ask=lambda asked: current_funding(asked.market, asked.swap),
+        name="current_funding", label="newest funding a year", unit=Unit.RATE, ask=lambda scope: current_funding(scope.market, scope.swap),
         meaning="the newest payment as if it went on for a year",
     ),
     Question(
         name="futures_vs_perpetual", label="indicator less funding", unit=Unit.RATE,
-        ask=lambda asked: asked.indicator - annualized_funding(asked.market, asked.swap)[0], meaning="above 0 the dated futures pay more than the perpetual",
+        ask=lambda scope: scope.indicator - annualized_funding(scope.market, scope.swap)[0], meaning="above 0 the dated futures pay more than the perpetual",
     ),
     Question(
-        name="zscore", label="z-score of the indicator", unit=Unit.RATIO, ask=lambda asked: zscore(asked.market, asked.indicator),
+        name="zscore", label="z-score of the indicator", unit=Unit.RATIO, ask=lambda scope: zscore(scope.market, scope.indicator),
         meaning="deviations from its mean of 90 days",
     ),
     Question(
-        name="trend_t", label="t-value of the 30-day trend", unit=Unit.RATIO, ask=lambda asked: trend_t(asked.market, asked.indicator),
-        meaning="the indicator's slope over its error",
+        name="trend_t", label="t-value of the 30-day trend", unit=Unit.RATIO, ask=lambda scope: trend_t(scope.market, scope.indicator),
+        meaning="slope over its error; bars are alike, go by its percentile",
     ),
     Question(
-        name="speed", label="7-day speed per day", unit=Unit.RATE, ask=lambda asked: speed(asked.market, asked.indicator),
-        meaning="above 0 the indicator widens, below it compresses",
+        name="speed", label="7-day speed a day", unit=Unit.RATE, ask=lambda scope: speed(scope.market, scope.indicator),
+        meaning="points a day; above 0 the indicator widens",
     ),
     Question(
-        name="volatility", label="7-day realised volatility", unit=Unit.RATE, ask=lambda asked: realised_volatility(asked.market, asked.spot),
+        name="volatility", label="7-day realised volatility", unit=Unit.RATE, ask=lambda scope: realised_volatility(scope.market, scope.spot),
         meaning="of the spot's log returns, a year",
     ),
     Question(
-        name="macro_trend", label="20-day equity index", unit=Unit.FRACTION, ask=lambda asked: macro_trend(asked.market),
+        name="macro_trend", label="20-day equity index", unit=Unit.FRACTION, ask=lambda scope: macro_trend(scope.market),
         meaning="change of the index as it was known",
     ),
     Question(
         name="open_interest", label="open interest", unit=Unit.AMOUNT, ask=_open_interest,
-        meaning="base units; of the perpetual, without one of the dated futures",
+        meaning="of the perpetual, without one of the dated futures",
     ),
     Question(
-        name="relative_volume", label="volume over its mean", unit=Unit.RATIO, ask=lambda asked: relative_volume(asked.market, asked.derivative),
+        name="relative_volume", label="volume over its mean", unit=Unit.RATIO, ask=lambda scope: relative_volume(scope.market, scope.derivative),
         meaning="one day's over the mean of such days in 30",
     ),
     Question(
-        name="spot_delta", label="1-day spot volume delta", unit=Unit.AMOUNT, ask=lambda asked: volume_delta(asked.market, asked.spot),
-        meaning="bought less sold by takers, base units",
+        name="spot_delta", label="1-day spot volume delta", unit=Unit.AMOUNT, ask=lambda scope: volume_delta(scope.market, scope.spot),
+        meaning="bought less sold by takers",
     ),
     Question(
-        name="futures_delta", label="1-day futures volume delta", unit=Unit.AMOUNT, ask=lambda asked: volume_delta(asked.market, asked.derivative),
-        meaning="bought less sold by takers, base units",
+        name="futures_delta", label="1-day futures volume delta", unit=Unit.AMOUNT, ask=lambda scope: volume_delta(scope.market, scope.derivative),
+        meaning="bought less sold by takers",
     ),
     Question(
-        name="spot_lead", label="spot's lead over futures", unit=Unit.RATIO, ask=lambda asked: spot_lead(asked.market, asked.derivative, asked.spot),
+        name="spot_lead", label="spot's lead over futures", unit=Unit.RATIO, ask=lambda scope: spot_lead(scope.market, scope.derivative, scope.spot),
         meaning="above 0 spot leads the move, below it the futures do",
     ),
     Question(
-        name="leverage_ratio", label="leverage ratio", unit=Unit.FRACTION, ask=lambda asked: leverage_ratio(asked.market, asked.derivative),
+        name="leverage_ratio", label="leverage ratio", unit=Unit.FRACTION, ask=lambda scope: leverage_ratio(scope.market, scope.derivative),
         meaning="open interest over the exchange reserve or the market cap",
     ),
     Question(
-        name="leverage_divergence", label="7-day leverage divergence", unit=Unit.FRACTION, ask=lambda asked: leverage_divergence(asked.market, asked.derivative),
+        name="leverage_divergence", label="7-day leverage divergence", unit=Unit.FRACTION, ask=lambda scope: leverage_divergence(scope.market, scope.derivative),
         meaning="growth of the ratio less that of open interest",
     ),
     Question(
-        name="long_short_ratio", label="long/short accounts", unit=Unit.RATIO, ask=lambda asked: long_short_ratio(asked.market, asked.swap),
+        name="long_short_ratio", label="long/short accounts", unit=Unit.RATIO, ask=lambda scope: long_short_ratio(scope.market, scope.swap),
         meaning="accounts that are long over those that are short",
     ),
     Question(
-        name="spread", label="bid-ask spread", unit=Unit.FRACTION, ask=lambda asked: spread(asked.market, asked.derivative), meaning="of the middle price",
+        name="spread", label="bid-ask spread", unit=Unit.SPREAD, ask=lambda scope: spread(scope.market, scope.derivative), meaning="of the middle price",
     ),
-    Question(name="depth", label="depth of the book", unit=Unit.AMOUNT, ask=lambda asked: depth(asked.market, asked.derivative), meaning="near the middle price, in quote currency"),
     Question(
-        name="illiquidity", label="illiquidity", unit=Unit.RATIO, ask=lambda asked: illiquidity(asked.market, asked.derivative),
+        name="depth", label="depth of the book", unit=Unit.MONEY, ask=lambda scope: depth(scope.market, scope.derivative), meaning="near the middle price",
+    ),
+    Question(
+        name="illiquidity", label="illiquidity", unit=Unit.RATIO, ask=lambda scope: illiquidity(scope.market, scope.derivative),
         meaning="spread and depth against their own 90 days; 1 is the worst",
     ),
     Question(
-        name="quadrant", label="quadrant", unit=Unit.STATE, ask=lambda asked: quadrant(asked.market, asked.derivative, asked.spot), states=Quadrant,
+        name="quadrant", label="quadrant", unit=Unit.STATE, ask=lambda scope: quadrant(scope.market, scope.derivative, scope.spot), states=Quadrant,
         meaning="premium × open interest over a day",
         meanings={
             0: "premium or open interest hasn't moved", 1: "premium and open interest rise", 2: "premium rises while open interest falls",
@@ -203,15 +221,15 @@ QUESTIONS = (
         },
     ),
     Question(
-        name="crowding", label="crowding", unit=Unit.STATE, ask=lambda asked: crowding(asked.market, asked.chain, asked.swap, asked.spot), states=Crowding,
+        name="crowding", label="crowding", unit=Unit.STATE, ask=lambda scope: crowding(scope.market, scope.chain, scope.swap, scope.spot), states=Crowding,
         meaning="30-day premium and funding against their own 180 days",
         meanings={
-            Crowding.NEUTRAL: "neither premium nor funding is elevated", Crowding.CURVE: "only the premium is elevated: isolated to the curve",
-            Crowding.PERPETUAL: "only the funding is elevated: isolated to the perpetual", Crowding.CROWDED: "premium and funding are both elevated",
+            Crowding.NEUTRAL: "neither premium nor funding is elevated", Crowding.CURVE: "only the premium is elevated, isolated to the curve",
+            Crowding.PERPETUAL: "only the funding is elevated, isolated to the perpetual", Crowding.CROWDED: "premium and funding are both elevated",
         },
     ),
     Question(
-        name="regime", label="regime", unit=Unit.STATE, ask=lambda asked: regime(asked.market, spot=asked.spot), states=Regime,
+        name="regime", label="regime", unit=Unit.STATE, ask=lambda scope: regime(scope.market, spot=scope.spot), states=Regime,
         meaning="by realised volatility, premium and liquidity",
         meanings={
             Regime.CALM: "no stress and no trend", Regime.TRENDING: "spot or premium follow a trend, without stress",
@@ -219,7 +237,7 @@ QUESTIONS = (
         },
     ),
     Question(
-        name="regime_reason", label="reason", unit=Unit.STATE, ask=lambda asked: regime_reason(asked.market, spot=asked.spot), states=Reason,
+        name="regime_reason", label="reason", unit=Unit.STATE, ask=lambda scope: regime_reason(scope.market, spot=scope.spot), states=Reason,
         meaning="why the regime is what it is",
         meanings={
             Reason.NONE: "nothing is out of the ordinary", Reason.VOLATILITY: "the spot moves as in the wildest weeks of a year",

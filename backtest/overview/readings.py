@@ -2,40 +2,40 @@
 
 What the data can't give stays unknown, and the signal's own words say why.
 
-    readings, refusals = answers(asked)
+    readings, refusals = answers(scope)
 """
 
 import numpy as np
 
 from backtest.errors import DataError
 from backtest.market import DAY, Floats, Market
-from backtest.overview.asked import Asked, Question
-from backtest.overview.questions import QUESTIONS, hours
-from backtest.overview.view import Reading
+from backtest.overview.questions import QUESTIONS, Question, hours
+from backtest.overview.scope import Scope
+from backtest.overview.view import Reading, state_name
 from backtest.signals.extremes import FEWEST
 
 RANKED_DAYS, RANKED_FROM = 365, 30  # days that a percentile looks back at most, and has to know at least
 
 
-def answers(asked: Asked) -> tuple[tuple[Reading, ...], dict[str, list[str]]]:
+def answers(scope: Scope) -> tuple[tuple[Reading, ...], dict[str, list[str]]]:
     """All readings, and why some are unknown altogether: the sentence of each refusal with the labels that it concerns."""
     readings, refusals = [], dict[str, list[str]]()
-    for question in (*QUESTIONS, *map(hours, asked.venues())):
+    for question in (*QUESTIONS, *map(hours, scope.venues())):
         try:
-            readings.append(_answer(asked, question))
+            readings.append(_answer(scope, question))
         except DataError as error:
             readings.append(Reading(question.name, question.label, question.unit, np.nan, meaning=question.meaning))
             refusals.setdefault(str(error), []).append(question.label)
     return tuple(readings), refusals
 
 
-def _answer(asked: Asked, question: Question) -> Reading:
-    values = question.ask(asked)
-    places = asked.places()
+def _answer(scope: Scope, question: Question) -> Reading:
+    values = question.ask(scope)
+    places = scope.places()
     now, *before = (_at(values, place) for place in places)
-    words = [_word(asked, question, value, place) for value, place in zip((now, *before), places, strict=True)]
+    words = [_word(scope, question, value, place) for value, place in zip((now, *before), places, strict=True)]
     meaning = question.meanings.get(int(now), question.meaning) if question.states and not np.isnan(now) else question.meaning
-    ranked = np.nan if question.states or (values.ndim > 1 and len(values) > 1) else rank(asked.market, values.reshape(-1), asked.bar)
+    ranked = np.nan if question.states or (values.ndim > 1 and len(values) > 1) else rank(scope.market, values.reshape(-1), scope.bar)
     return Reading(question.name, question.label, question.unit, now, tuple(before), ranked, words[0], tuple(words[1:]), meaning)
 
 
@@ -48,12 +48,12 @@ def _at(values: Floats, place: int) -> float:
     return float(known.mean()) if len(known) else np.nan
 
 
-def _word(asked: Asked, question: Question, value: float, place: int) -> str:
+def _word(scope: Scope, question: Question, value: float, place: int) -> str:
     if np.isnan(value):
         return ""
     if question.states is not None:
-        return question.states(int(value)).name.lower().replace("_", " ")
-    return "" if question.words is None else question.words(asked, place)
+        return state_name(question.states(int(value)))
+    return "" if question.words is None else question.words(scope, place)
 
 
 def rank(market: Market, values: Floats, bar: int) -> float:

@@ -1,35 +1,42 @@
 """What the view of a premium at one time consists of: readings, a table of contracts, and what the data can't give.
 
-Values are fractions, rates fractions a year, amounts base units; NaN is what isn't known. `BEFORE` says how many days back a reading is told beside its present value.
+Values are fractions, rates fractions a year, however they are written; NaN is what isn't known.
 
     view = bt.overview(market, "2022-11-10")
     view["regime"].word, view["indicator"].percentile
 """
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from backtest.errors import ParameterError, did_you_mean
-from backtest.market import Floats, Market
-from backtest.rule import Leg
+from backtest.overview.scope import BEFORE, Scope
 
-BEFORE = (1, 7, 30)  # days back
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Unit(StrEnum):
-    """How a reading is written: a fraction a year, a fraction, a plain number, an amount of base units, days, or a word."""
+    """What a reading counts, and so how it is written."""
 
-    RATE = "rate"
+    RATE = "rate"  # a fraction a year
     FRACTION = "fraction"
+    SPREAD = "spread"  # a fraction so small that it is written in bps
     RATIO = "ratio"
-    AMOUNT = "amount"
+    AMOUNT = "amount"  # of the base asset
+    MONEY = "money"  # of the quote currency
     DAYS = "days"
-    STATE = "state"
+    STATE = "state"  # a word
+
+
+def state_name(state: IntEnum) -> str:
+    """A state in words."""
+    return state.name.lower().replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -55,25 +62,21 @@ class Reading:
         """Whether the data give the figure at this time."""
         return not np.isnan(self.now)
 
+    @property
+    def shown(self) -> bool:
+        """Whether they give it now, or gave it lately."""
+        return not np.isnan([self.now, *self.before]).all()
 
-@dataclass(frozen=True, kw_only=True)
-class Overview:
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Overview(Scope):
     """The view of the premium at the end of one bar; nothing later has a part in it. Printing it gives the table.
 
-    bar: number of the bar; time: its end. contracts: a row a contract alive and known then (index: its id), columns days, premium, annualized, annualized_1d, annualized_7d,
+    contracts: a row a contract alive and known then (index: its id), columns days, premium, annualized, annualized_1d, annualized_7d,
     annualized_30d, net_carry, break_even_premium, weight, volume (one day), open_interest, contango (a word). notes: a sentence for each thing that isn't shown, and
-    the market's own. weighting, roll_days, cost: as they were asked for.
+    the market's own.
     """
 
-    market: Market = field(repr=False)
-    bar: int
-    time: pd.Timestamp
-    spot: Leg
-    future: Leg | None
-    perpetual: Leg | None
-    weighting: str | Floats
-    roll_days: float
-    cost: float | None
     contracts: pd.DataFrame
     readings: tuple[Reading, ...]
     notes: tuple[str, ...]
@@ -89,6 +92,18 @@ class Overview:
         from backtest.report.premium_table import render_overview
 
         return render_overview(self)
+
+    def figures(self) -> "dict[str, Figure]":
+        """The figures whose data exist, by name, for notebooks."""
+        from backtest.report.premium import figures
+
+        return figures(self)
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write the page: one self-contained HTML file with tables and figures. Raises StorageError."""
+        from backtest.report.premium import write_overview
+
+        write_overview(self, path)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain dicts, lists, texts, numbers and None (for what isn't known), ready for `json.dumps`."""

@@ -17,6 +17,7 @@ from backtest.report import style
 from backtest.report.files import write_figure
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -41,7 +42,7 @@ def coverage_figure(check: Check) -> "Figure":
         axes.set_ylim(-len(rows) + 0.4, 0.6)
         axes.grid(visible=False)
         axes.set_title(f"What {check.dataset.name} covers")
-        _legend(figure, axes, rows)
+        style.legend(figure, [*_bands(rows), *axes.get_legend_handles_labels()[0]])
         style.time_axis(axes, begin, end)
         style.watermark(figure, check.dataset.simulated)
     return figure
@@ -86,12 +87,10 @@ def _marks(axes: "Axes", check: Check, places: dict[str, int]) -> None:
             )
 
 
-def _legend(figure: "Figure", axes: "Axes", rows: list[Seen]) -> None:
+def _bands(rows: list[Seen]) -> "list[Artist]":
+    """What the legend shows for the bands that there are."""
     from matplotlib.patches import Patch
 
     kinds = [kind for kind in TONES if any(row.instrument.kind is kind and row.rows for row in rows)]
-    handles: list[object] = [Patch(color=style.colour(TONES[kind]), linewidth=0, label=f"bars of a {kind}") for kind in kinds]
-    if any(row.events for row in rows):
-        handles.append(Patch(color=style.colour("purple"), linewidth=0, label="funding"))
-    handles += axes.get_legend_handles_labels()[0]
-    figure.legend(handles=handles, loc="outside lower left", ncols=6, handlelength=1.2, columnspacing=1.6, borderpad=0.2)
+    labels = {f"bars of a {kind}": TONES[kind] for kind in kinds} | ({"funding": "purple"} if any(row.events for row in rows) else {})
+    return [Patch(color=style.colour(tone), linewidth=0, label=label) for label, tone in labels.items()]

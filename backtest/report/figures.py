@@ -121,7 +121,7 @@ def attribution_figure(result: Reportable) -> "Figure":
         axes.plot(times, up + down, color=style.colour("ink"), linewidth=1.4, label="equity less capital")
         axes.axhline(0, color=style.colour("muted"), linewidth=0.7)
         axes.set_title(f"Cumulated PnL by source, {result.quote}", pad=8)
-        _legend(figure)
+        style.legend(figure)
         style.value_axis(axes)
         _finish(figure, result, axes)
     return figure
@@ -268,7 +268,7 @@ def _marks(figure: "Figure", axes: "Axes", result: Reportable) -> None:
         shape, tone = MARKS.get(reason, ("o", "grey"))
         size = 13 if reason == "liquidation" else 8
         axes.plot(left[chosen], level[chosen], marker=shape, markersize=size, color=style.colour(tone), label=reason, zorder=5, **edge)
-    _legend(figure)
+    style.legend(figure)
 
 
 def _strip(axes: "Axes", result: Reportable) -> None:
@@ -293,12 +293,6 @@ def _strip(axes: "Axes", result: Reportable) -> None:
 def _reasons(result: Reportable) -> list[str]:
     present = set(result.trades["reason"].astype(str))
     return [reason for reason in REASONS if reason in present] + sorted(present - set(REASONS))
-
-
-def _legend(figure: "Figure") -> None:
-    handles = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
-    if handles:
-        figure.legend(*zip(*handles, strict=True), loc="outside lower left", ncols=5, handlelength=1.2, columnspacing=1.6, borderpad=0.2)
 
 
 def _finish(figure: "Figure", result: Reportable, lowest: "Axes") -> None:

@@ -40,7 +40,7 @@ def overview_dict(view: Overview) -> dict[str, Any]:
         "bar": view.bar,
         "spot": view.spot.contracts[0],
         "perpetual": None if view.perpetual is None else view.perpetual.contracts[0],
-        "weighting": view.weighting if isinstance(view.weighting, str) else "own table",
+        "weighting": view.basket,
         "roll_days": view.roll_days,
         "cost": view.cost,
         "contracts": view.contracts.reset_index().to_dict("records"),
@@ -75,7 +75,6 @@ def _head(view: Overview) -> list[str]:
     info = view.market.info
     mark = "SIMULATED DATA" if info.simulated else ""
     title = f"Premium at {instant(view.time)} UTC"
-    basket = view.weighting if isinstance(view.weighting, str) else "own table"
     legs = {"perpetual": view.perpetual, "futures": view.future}
     values = {
         "dataset": f"{info.name}  {info.hash[:12]}{'  (SIMULATED)' if info.simulated else ''}",
@@ -83,7 +82,7 @@ def _head(view: Overview) -> list[str]:
         **{
             name: "none" if leg is None else f"{len(view.contracts)} alive" if leg.chain else leg.contracts[0] for name, leg in legs.items()
         },
-        "basket": f"weighting {basket.replace('_', ' ')}, each contract fades out over {view.roll_days:g} days",
+        "basket": f"weighting {view.basket.replace('_', ' ')}, each contract fades out over {view.roll_days:g} days",
     }
     return [
         "=" * WIDTH,
@@ -118,7 +117,7 @@ def _activity(view: Overview) -> list[str]:
     """Which of the contracts count, and what is done in them, a line a contract."""
     if not len(view.contracts):
         return []
-    lines = _rule("Contracts", CONTRACT, 12, ("break-even", "weight", "volume 1d", "open int."))
+    lines = _rule(f"Contracts, {_base(view)}", CONTRACT, 12, ("break-even", "weight", "volume 1d", "open int."))
     lines[0] += f"{'state':>14}"
     for name, row in view.contracts.to_dict("index").items():
         cells = (percent(row["break_even_premium"]), percent(row["weight"], 1), amount(row["volume"]), amount(row["open_interest"]))
@@ -129,28 +128,22 @@ def _activity(view: Overview) -> list[str]:
 
 
 def _readings(view: Overview) -> list[str]:
-    """The figures, those that the data give now or gave lately; the notes name the others."""
-    shown = [
-        reading
-        for reading in view.readings
-        if reading.unit not in (Unit.STATE, Unit.DAYS) and any(map(known, (reading.now, *reading.before)))
-    ]
+    """The figures, then and before, and how unusual they are."""
+    shown = kinds_shown(view)[0]
     if not shown:
         return []
     lines = _rule("Readings", LABEL, FIGURE, ("now", *DAYS_BACK))
     lines[0] += f"{'percentile':>{RANK}}"
     for reading in shown:
         cells = "".join(f"{written(reading.unit, value):>{FIGURE}}" for value in (reading.now, *reading.before))
-        lines.append(
-            f"{reading.label[: LABEL - 1]:<{LABEL}}{cells}{percent(reading.percentile, 0) if known(reading.percentile) else '':>{RANK}}"
-        )
+        lines.append(f"{labelled(view, reading)[: LABEL - 1]:<{LABEL}}{cells}{percentile(reading):>{RANK}}")
         if reading.word:
             lines.append(f"  of {reading.word}")
     return lines
 
 
 def _states(view: Overview) -> list[str]:
-    shown = [reading for reading in view.readings if reading.unit is Unit.STATE and any(map(known, (reading.now, *reading.before)))]
+    shown = kinds_shown(view)[1]
     if not shown:
         return []
     first = WIDTH - STATE * (1 + len(BEFORE))
@@ -158,12 +151,11 @@ def _states(view: Overview) -> list[str]:
     for reading in shown:
         words = "".join(f"{word or UNKNOWN:<{STATE}}" for word in (reading.word, *reading.words_before))
         lines += [f"{reading.label:<{first}}{words}"]
-    return [*lines, *(_wrapped(f"{reading.word}: {reading.meaning}") for reading in shown if reading.known)]
+    return [*lines, *(_wrapped(f"{reading.label}: {reading.meaning}") for reading in shown if reading.known)]
 
 
 def _dates(view: Overview) -> list[str]:
-    shown = [reading for reading in view.readings if reading.unit is Unit.DAYS and reading.known]
-    lines = [f"{reading.label:<{LABEL}}{number(reading.now, 1):>{FIGURE}}  {reading.word}"[:WIDTH] for reading in shown]
+    lines = [f"{reading.label:<{LABEL}}{number(reading.now, 1):>{FIGURE}}  {reading.word}"[:WIDTH] for reading in kinds_shown(view)[2]]
     return [*_rule("Dates", LABEL, FIGURE, ("days",)), *lines] if lines else []
 
 
@@ -179,11 +171,35 @@ def _wrapped(text: str, lead: str = "") -> str:
 
 WRITTEN: dict[Unit, Callable[[float], str]] = {
     Unit.RATE: percent,
-    Unit.FRACTION: lambda value: percent(value, 4 if abs(value) < 0.001 else 2),
+    Unit.FRACTION: percent,
+    Unit.SPREAD: lambda value: number(1e4 * value),
     Unit.RATIO: number,
     Unit.AMOUNT: lambda value: amount(value),
+    Unit.MONEY: lambda value: amount(value),
     Unit.DAYS: lambda value: number(value, 1),
 }
+
+
+def kinds_shown(view: Overview) -> tuple[list[Reading], list[Reading], list[Reading]]:
+    """Figures, states and dates that the data give now, or gave lately; the notes name the others."""
+    shown = [reading for reading in view.readings if reading.shown]
+    states, dates = ([reading for reading in shown if reading.unit is unit] for unit in (Unit.STATE, Unit.DAYS))
+    return [reading for reading in shown if reading.unit not in (Unit.STATE, Unit.DAYS)], states, dates
+
+
+def labelled(view: Overview, reading: Reading) -> str:
+    """What a figure is called, with its unit where the figure doesn't show it."""
+    units = {Unit.AMOUNT: _base(view), Unit.MONEY: view.market.instruments[view.derivative.contracts[0]].quote, Unit.SPREAD: "bps"}
+    return f"{reading.label}, {units[reading.unit]}" if reading.unit in units else reading.label
+
+
+def _base(view: Overview) -> str:
+    return view.market.instruments[view.spot.contracts[0]].base
+
+
+def percentile(reading: Reading) -> str:
+    """A figure's percentile; nothing where it has none."""
+    return percent(reading.percentile, 0) if known(reading.percentile) else ""
 
 
 def written(unit: Unit, value: float) -> str:

@@ -37,9 +37,8 @@ def spreads_figure(found: Spreads) -> "Figure":
         _finish(spread_axes, "Spread, bps of the mid: share of the time at or below")
         for sample in depths:
             _curve(depth_axes, sample, tones[sample.leg], scale=1e-6, dashed=sample.measure == DEPTHS["depth_10bps"])
-        _finish(depth_axes, "Depth in millions, both sides, within 10 (dashed) and 50 bps")
-        handles = [Line2D([], [], color=tone, label=leg) for leg, tone in tones.items()]
-        figure.legend(handles=handles, loc="outside lower left", ncols=4, handlelength=1.4, columnspacing=1.6, borderpad=0.2)
+        _finish(depth_axes, "Depth in millions within 10 (dashed) and 50 bps")
+        style.legend(figure, [Line2D([], [], color=tone, label=leg) for leg, tone in tones.items()])
         style.watermark(figure, found.dataset.simulated)
     return figure
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -112,12 +113,11 @@ def watermark(figure: "Figure", simulated: bool) -> None:
     figure.text(0.995, 0.99, "SIMULATED DATA", fontsize=8.5, fontweight="bold", ha="right", va="top", color=colour("red"), **place)
 
 
-def legend(figure: "Figure", *, reverse: bool = False) -> None:
-    """Every label of the figure's axes below them, from left to right or the other way round."""
-    handles = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
-    if handles:
-        ordered = handles[::-1] if reverse else handles
-        figure.legend(*zip(*ordered, strict=True), loc="outside lower left", ncols=5, handlelength=1.2, columnspacing=1.6, borderpad=0.2)
+def legend(figure: "Figure", handles: "Sequence[Artist]" = ()) -> None:
+    """The labels of some artists below the figure's axes; without any, of all that the axes hold."""
+    found = list(handles) or [handle for axes in figure.axes for handle in axes.get_legend_handles_labels()[0]]
+    if found:
+        figure.legend(handles=found, loc="outside lower left", ncols=5, handlelength=1.2, columnspacing=1.6, borderpad=0.2)
 
 
 def value_axis(axes: "Axes", *, percent: bool = False) -> None:

@@ -12,8 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from backtest.curve import dated, expiries
-from backtest.data.point_in_time import as_known
-from backtest.data.validate import event_errors, in_dataset, refuse
 from backtest.errors import DataError, did_you_mean
 from backtest.market import DAY, Floats, Market, nanoseconds
 from backtest.memo import THE_FUTURES, length, signal
@@ -32,8 +30,7 @@ def near_event(market: Market, kind: str = "upgrade", before: Duration = "1D", a
     the kind.
     """
     events = _events(market, kind)
-    times = nanoseconds(pd.DatetimeIndex(events["ts"]))
-    known = nanoseconds(pd.DatetimeIndex(events["known_at"].fillna(events["ts"]))) if "known_at" in events else times
+    times, known = (nanoseconds(pd.DatetimeIndex(events[column])) for column in ("ts", "known_at"))
     return _inside(market, np.maximum(times - length(before), known), times + length(after))
 
 
@@ -71,16 +68,15 @@ def macro_trend(market: Market, name: str = "equity_index", window: Duration = "
     NaN where one of the two was not known yet, or the earlier one is not above 0. Values from before the market's start count. DataError if the dataset
     has no such series.
     """
-    now = market.series(name)
-    known, values = as_known(market._dataset.series(name))
+    known, values = market.history(name)
     place = np.searchsorted(known, market.stamps - length(window), side="right") - 1
     past = np.where(place >= 0, values[np.maximum(place, 0)], np.nan)
-    return now / np.where(past > 0.0, past, np.nan) - 1.0
+    return market.series(name) / np.where(past > 0.0, past, np.nan) - 1.0
 
 
 def _events(market: Market, kind: str) -> pd.DataFrame:
-    events = market._dataset.events()
-    refuse(event_errors(events, in_dataset("events", pd.DatetimeIndex(events["ts"]))) if len(events) else [])
+    """The events of a kind; DataError if the dataset has none."""
+    events = market.events
     kinds = sorted(set(events["kind"]))
     if kind not in kinds:
         hint = did_you_mean(kind, kinds) if kinds else "it has no events at all"

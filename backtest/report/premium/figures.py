@@ -37,7 +37,7 @@ PLANS = (
         indicator.indicator_figure,
         indicator.describe_indicator,
         "The weighted mean of the contracts' annualized premia. Unshaded: calm; shaded: trending or stressed, as it was known at the time. A stretch narrower than "
-        "a line has the colour of its gravest state. High and widening: carry is rich and the market leans long; below zero: backwardation.",
+        "a line has the colour of its gravest state. High and widening: carry is rich and the market leans long; below zero: backwardation. Rare extremes may lie beyond the axis.",
     ),
     Plan(
         "term-structure",
@@ -63,8 +63,8 @@ PLANS = (
         "Funding",
         flows.funding_figure,
         flows.describe_funding,
-        "Two prices of the same leverage. Above the other one, the dated futures pay more than the perpetual. The correlation is Pearson's over all bars at which both "
-        "are known; neighbouring bars share most of their window, so it rests on far fewer independent values than there are bars.",
+        "Two prices of the same leverage: where the premium lies above the funding, the dated futures pay more than the perpetual. The correlation is Pearson's over all bars at which both "
+        "are known; neighbouring bars share most of their window, so it rests on far fewer independent values than there are bars. Rare extremes may lie beyond the axis.",
     ),
     Plan(
         "quadrants",

@@ -14,7 +14,7 @@ from backtest.curve.term_structure import constant_maturity
 from backtest.errors import DataError
 from backtest.instruments import Kind
 from backtest.market import DAY, Floats
-from backtest.overview.view import Overview
+from backtest.overview.view import Overview, state_name
 from backtest.report import style
 from backtest.report.premium import history
 from backtest.report.words import number, percent
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 POINTS = 700  # of a scatter
 SCATTERED_DAYS = 90
-STRIP_CELLS = 150
+STRIP_CELLS = 75  # more would show the noise of weeks
 STRONGEST = 0.6  # the share of the time that has the full colour
 WINDOW = "1D"
 TONES = {
@@ -59,7 +59,7 @@ def funding_figure(overview: Overview) -> "Figure":
         history.focus(left, np.concatenate([dear, paid]))
         left.set_title("Premium and funding, % a year")
         both = np.flatnonzero(np.isfinite(dear) & np.isfinite(paid))
-        kept = both[np.unique(np.linspace(0, len(both) - 1, min(POINTS, len(both))).astype(np.intp))] if len(both) else both
+        kept = history.some(both, POINTS)
         right.scatter(paid[kept], dear[kept], s=7, color=style.colour("blue"), alpha=0.35, linewidth=0)
         if len(both):
             _present(right, float(paid[both[-1]]), float(dear[both[-1]]), "last")
@@ -108,8 +108,8 @@ def describe_quadrants(overview: Overview) -> str:
     """What the figure of quadrants shows: the share of each, and the present one."""
     codes, *_ = _quadrants(overview)
     known = codes[np.isfinite(codes)]
-    shares = ", ".join(f"{_name(kind)} {percent(float((known == kind).mean()), 0)}" for kind in TONES)
-    now = f"now {_name(Quadrant(int(codes[-1])))}" if np.isfinite(codes[-1]) else "now not known"
+    shares = ", ".join(f"{state_name(kind)} {percent(float((known == kind).mean()), 0)}" for kind in TONES)
+    now = f"now {state_name(Quadrant(int(codes[-1])))}" if np.isfinite(codes[-1]) else "now not known"
     return f"Premium change against open-interest change over a day; share of the time: {shares}; {now}."
 
 
@@ -143,9 +143,8 @@ def describe_volume_delta(overview: Overview) -> str:
 
 
 def _premium_and_funding(overview: Overview) -> tuple[Floats, Floats]:
-    future, perpetual = history.chain_of(overview), history.perpetual_of(overview)
-    dear = constant_maturity(overview.market, future, overview.spot, days=30.0)
-    paid = annualized_funding(overview.market, perpetual, "7D")[0]
+    dear = constant_maturity(overview.market, overview.chain, overview.spot, days=30.0)
+    paid = annualized_funding(overview.market, overview.swap, "7D")[0]
     return history.seen(overview, dear, "premium of 30 days"), history.seen(overview, paid, "funding of 7 days")
 
 
@@ -156,7 +155,7 @@ def _correlation_words(dear: Floats, paid: Floats) -> str:
 
 def _quadrants(overview: Overview) -> tuple[Floats, Floats, Floats]:
     """Quadrant, change of the premium, and relative change of the open interest (as the quadrant counts it), up to the bar. [bar] each"""
-    market, leg = overview.market, overview.perpetual or history.chain_of(overview)
+    market, leg = overview.market, overview.derivative
     held = open_interest(market, leg)
     codes = history.seen(overview, quadrant(market, leg, overview.spot, WINDOW), "quadrant")
     dearness = premium_indicator(market, leg, overview.spot) if leg.kind is Kind.FUTURE else premium(market, leg, overview.spot)[0]
@@ -171,7 +170,7 @@ def _scatter(axes: "Axes", overview: Overview, codes: Floats, dearer: Floats, fu
     stamps = overview.market.stamps[: overview.bar + 1]
     recent = (stamps > stamps[-1] - SCATTERED_DAYS * DAY) & np.isfinite(codes) & np.isfinite(fuller)
     found = np.flatnonzero(recent)
-    shown = found[np.unique(np.linspace(0, len(found) - 1, min(POINTS, len(found))).astype(np.intp))] if len(found) else found
+    shown = history.some(found, POINTS)
     for kind, tone in TONES.items():
         chosen = shown[codes[shown] == kind]
         axes.scatter(fuller[chosen], dearer[chosen], s=9, color=style.colour(tone), alpha=0.55, linewidth=0)
@@ -186,10 +185,12 @@ def _scatter(axes: "Axes", overview: Overview, codes: Floats, dearer: Floats, fu
     history.zero(axes)
     for kind, (x, y) in CORNERS.items():
         place: dict[str, Any] = {"ha": "right" if x else "left", "va": "top" if y else "bottom", "transform": axes.transAxes}
-        axes.text(0.02 + 0.96 * x, 0.02 + 0.96 * y, _name(kind), fontsize=8.5, color=style.colour(TONES[kind]), fontweight="bold", **place)
+        axes.text(
+            0.02 + 0.96 * x, 0.02 + 0.96 * y, state_name(kind), fontsize=8.5, color=style.colour(TONES[kind]), fontweight="bold", **place
+        )
     axes.set_title(f"Changes over a day, last {SCATTERED_DAYS} days")
     axes.set_xlabel("open interest, %")
-    axes.set_ylabel("premium, percentage points")
+    axes.set_ylabel(f"premium of the {'perpetual' if overview.perpetual else 'dated futures'}, % points")
     for axis in (axes.xaxis, axes.yaxis):
         style.value_ticks(axis, percent=True)
 
@@ -205,7 +206,7 @@ def _strip(axes: "Axes", overview: Overview, codes: Floats) -> None:
     for row, count, tone in zip(picture, counts, TONES.values(), strict=True):
         row[:, :3], row[:, 3] = to_rgb(style.colour(tone)), np.minimum(np.diff(count) / np.maximum(known, 1) / STRONGEST, 1.0)
     axes.imshow(picture, extent=(edges[0], edges[-1], len(TONES) - 0.5, -0.5), aspect="auto", interpolation="none")
-    axes.set_yticks(range(len(TONES)), [_name(kind) for kind in TONES])
+    axes.set_yticks(range(len(TONES)), [state_name(kind) for kind in TONES])
     axes.grid(visible=False)
     axes.set_title("Share of the time in each quadrant")
 
@@ -215,10 +216,6 @@ def _present(axes: "Axes", x: float, y: float, label: str) -> None:
         [x], [y], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=style.colour("ink"), markeredgewidth=1.6, zorder=5
     )
     axes.annotate(label, (x, y), (7, 5), textcoords="offset points", fontsize=8.5, fontweight="bold", color=style.colour("ink"), zorder=6)
-
-
-def _name(kind: Quadrant) -> str:
-    return kind.name.lower().replace("_", " ")
 
 
 def _deltas(overview: Overview) -> dict[str, tuple[str, Floats]]:

@@ -14,7 +14,6 @@ from backtest.errors import DataError
 from backtest.market import DAY, Floats
 from backtest.overview.view import Overview
 from backtest.report import style
-from backtest.rule import Leg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,20 +21,6 @@ if TYPE_CHECKING:
 
 Integers = npt.NDArray[np.intp]
 MILLISECOND = 10**6  # ns
-
-
-def chain_of(overview: Overview) -> Leg:
-    """The dated futures; DataError if there are none."""
-    if overview.future is None:
-        raise DataError("there are no dated futures")
-    return overview.future
-
-
-def perpetual_of(overview: Overview) -> Leg:
-    """The perpetual; DataError if there is none."""
-    if overview.perpetual is None:
-        raise DataError("there is no perpetual")
-    return overview.perpetual
 
 
 def seen(overview: Overview, values: Floats, name: str) -> Floats:
@@ -107,6 +92,13 @@ def finish(figure: "Figure", overview: Overview, lowest: "Axes | None" = None) -
         if overview.market.clock[0].year == overview.time.year:
             lowest.set_xlabel(str(overview.time.year), loc="right")
     style.watermark(figure, overview.market.info.simulated)
+
+
+def some(positions: Integers, count: int) -> Integers:
+    """At most so many of the positions, evenly spread, the first and the last with them."""
+    if len(positions) <= count:
+        return positions
+    return positions[np.linspace(0, len(positions) - 1, count).astype(np.intp)]
 
 
 def last_known(values: Floats) -> float:

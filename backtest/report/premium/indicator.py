@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backtest.curve.basket import basket_contributions, premium_indicator
+from backtest.curve.basket import basket_contributions
 from backtest.errors import DataError
 from backtest.market import Floats
-from backtest.overview.view import Overview
+from backtest.overview.view import Overview, state_name
 from backtest.report import style
 from backtest.report.premium import history
 from backtest.report.words import percent
@@ -57,7 +57,7 @@ def describe_indicator(overview: Overview) -> str:
 def contributions_figure(overview: Overview) -> "Figure":
     """What each contract adds to the indicator: gains stacked upward, losses downward. Raises DataError as `indicator_figure`."""
     middles, table = contributions(overview)
-    names, now = history.chain_of(overview).contracts, np.nan_to_num(_contributions(overview)[:, -1])
+    names, now = overview.chain.contracts, np.nan_to_num(_contributions(overview)[:, -1])
     parts = np.flatnonzero(np.nan_to_num(table).any(axis=1))
     up, down = np.zeros(len(middles)), np.zeros(len(middles))
     with style.house_style():
@@ -91,9 +91,7 @@ def describe_contributions(overview: Overview) -> str:
     """What the figure of contributions shows at the overview's bar."""
     last = _contributions(overview)[:, -1]
     parts = [
-        f"{name} {percent(value)}"
-        for name, value in zip(history.chain_of(overview).contracts, np.nan_to_num(last).tolist(), strict=True)
-        if value
+        f"{name} {percent(value)}" for name, value in zip(overview.chain.contracts, np.nan_to_num(last).tolist(), strict=True) if value
     ]
     return f"Summands of the premium indicator by contract; last: {', '.join(parts) or 'none'}."
 
@@ -102,18 +100,17 @@ def regime_shares(overview: Overview) -> dict[str, float]:
     """Share of the known bars in each regime; empty where none is known."""
     states = _states(overview)
     known = states[np.isfinite(states)]
-    return {kind.name.lower(): float((known == kind).mean()) for kind in Regime} if len(known) else {}
+    return {state_name(kind): float((known == kind).mean()) for kind in Regime} if len(known) else {}
 
 
 def _indicator(overview: Overview) -> Floats:
-    future = history.chain_of(overview)
-    values = premium_indicator(overview.market, future, overview.spot, weighting=overview.weighting, roll_days=overview.roll_days)
-    return history.seen(overview, values, "premium indicator")
+    return history.seen(overview, overview.indicator, "premium indicator")
 
 
 def _contributions(overview: Overview) -> Floats:
-    future = history.chain_of(overview)
-    values = basket_contributions(overview.market, future, overview.spot, weighting=overview.weighting, roll_days=overview.roll_days)
+    values = basket_contributions(
+        overview.market, overview.chain, overview.spot, weighting=overview.weighting, roll_days=overview.roll_days
+    )
     return history.seen(overview, values, "premium indicator")
 
 

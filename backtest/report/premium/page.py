@@ -6,18 +6,20 @@ write_overview(overview, "premium.html")
 import os
 from pathlib import Path
 
-from backtest.overview.view import BEFORE, Overview, Reading, Unit
+from backtest.overview import BEFORE, Overview, Reading
 from backtest.report.blocks import Block, Cards, Cell, Facts, Heading, Points, Section, Table, Text, signed
 from backtest.report.files import write_atomically
 from backtest.report.html import render_page
 from backtest.report.premium.figures import drawn
-from backtest.report.premium_table import amount, written
+from backtest.report.premium_table import amount, kinds_shown, labelled, percentile, written
 from backtest.report.sections import drawing, fraction, heads, programs
-from backtest.report.words import UNKNOWN, instant, known, number, percent
+from backtest.report.words import UNKNOWN, instant, number, percent
 
 CARDS = (
-    "indicator", "premium_30d", "premium_90d", "slope", "net_carry", "funding", "zscore", "volatility", "relative_volume", "spread", "regime", "shape", "crowding", "quadrant",
+    "indicator", "premium_30d", "premium_90d", "premium_180d", "slope", "net_carry", "funding", "zscore", "volatility", "relative_volume", "leverage_ratio", "spread",
 )  # fmt: skip
+# The states that are told in a sentence, and the readings that explain them: a regime is explained by its reason.
+SAID = {"shape": "shape", "regime": "regime_reason", "crowding": "crowding", "quadrant": "quadrant"}
 AGO = tuple(f"{days} day{'s' * (days > 1)} ago" for days in BEFORE)
 
 
@@ -42,33 +44,24 @@ def render_overview_page(overview: Overview) -> str:
 
 def _headline(overview: Overview) -> Section:
     """The premium in a sentence and a dozen figures."""
-    readings = {reading.name: reading for reading in overview.readings}
-    cards = []
-    for name in CARDS:
-        if name in readings and readings[name].known:
-            reading = readings[name]
-            cards.append((reading.label, _now(reading), reading.meaning))
-            if name == "indicator" and known(reading.percentile):
-                cards.append(("its percentile", percent(reading.percentile, 0), "of the last 365 days"))
-    blocks: list[Block] = [Text(_sentence(readings)), Cards(cards)]
-    return Section("now", "Now", "Now", blocks)
+    readings = [overview[name] for name in CARDS]
+    cards = [(labelled(overview, reading), _now(reading), reading.meaning) for reading in readings if reading.known]
+    return Section("now", "Now", "Now", (Text(_sentence(overview)), Cards(cards)))
 
 
-def _sentence(readings: dict[str, Reading]) -> str:
+def _sentence(overview: Overview) -> str:
     """What a trader would say of it."""
-    indicator = readings.get("indicator")
-    if indicator is None or not indicator.known:
-        return "The premium indicator is not known at this time."
-    said = f"The premium indicator is {_now(indicator)} a year"
-    if known(indicator.percentile):
-        said += f", at the {percent(indicator.percentile, 0)} rank of the last 365 days"
-    states = [readings[name] for name in ("shape", "regime", "crowding", "quadrant") if name in readings and readings[name].known]
-    parts = "".join(f" {reading.label.capitalize()}: {reading.word}, {reading.meaning}." for reading in states)
+    indicator = overview["indicator"]
+    said = f"The premium indicator is {_now(indicator)} a year" if indicator.known else "The premium indicator is not known at this time"
+    if percentile(indicator):
+        said += f", at the {percentile(indicator)} percentile of the last 365 days"
+    states = [(overview[name], overview[why].meaning) for name, why in SAID.items() if overview[name].known]
+    parts = "".join(f" {reading.label.capitalize()}: {reading.word}, {meaning}." for reading, meaning in states)
     return f"{said}.{parts}"
 
 
 def _now(reading: Reading) -> str:
-    return reading.word if reading.unit is Unit.STATE else written(reading.unit, reading.now).replace("-", "−")
+    return written(reading.unit, reading.now).replace("-", "−")
 
 
 def _curve(overview: Overview) -> Section:
@@ -92,20 +85,8 @@ def _curve(overview: Overview) -> Section:
         ]
         for name, row in table.to_dict("index").items()
     ]
-    names = (
-        "contract",
-        "days",
-        "premium",
-        "annualized",
-        *AGO,
-        "net carry",
-        "break-even",
-        "weight",
-        "volume, 1 day",
-        "open interest",
-        "state",
-    )
-    head = [*heads(*names[:-1]), Cell(names[-1], "t")]
+    names = ("contract", "days", "premium", "annualized", *AGO, "net carry", "break-even", "weight", "volume, 1 day", "open interest")
+    head = [*heads(*names), Cell("state", "t")]
     return Section("curve", "The curve", "Curve", (Table(head, rows, look="wide"), Text(CURVE_NOTE, "muted")))
 
 
@@ -116,35 +97,32 @@ CURVE_NOTE = (
 
 
 def _readings(overview: Overview) -> Section:
-    """Every reading that is known now or was lately: figures, then states."""
-    shown = [reading for reading in overview.readings if any(map(known, (reading.now, *reading.before)))]
-    figures = [
-        [
-            Cell(reading.label),
-            *(signed(written(reading.unit, value)) for value in (reading.now, *reading.before)),
-            Cell(percent(reading.percentile, 0) if known(reading.percentile) else ""),
-            Cell(": ".join(filter(None, (reading.word, reading.meaning))), "t w"),
-        ]
-        for reading in shown
-        if reading.unit is not Unit.STATE
-    ]
-    states = [
-        [
-            Cell(reading.label),
-            *(Cell(word or UNKNOWN, "t") for word in (reading.word, *reading.words_before)),
-            Cell(reading.meaning, "t w"),
-        ]
-        for reading in shown
-        if reading.unit is Unit.STATE
-    ]
+    """Every reading that is known now or was lately: figures, then states, then dates."""
+    figures, states, dates = kinds_shown(overview)
     blocks: list[Block] = []
     if figures:
-        blocks.append(Table([*heads("reading", "now", *AGO, "percentile"), Cell("what it says", "t")], figures, look="told"))
+        head = [*heads("reading", "now", *AGO, "percentile"), Cell("what it says", "t")]
+        blocks.append(Table(head, [_figure_row(overview, reading) for reading in figures], look="told"))
     if states:
-        blocks += [Heading("States"), Table(heads("state", "now", *AGO, "what it says", text=9), states, look="told")]
-    if not shown:
-        blocks.append(Text("Nothing is known at this time."))
-    return Section("readings", "Readings", "Readings", blocks)
+        head = heads("state", "now", *AGO, "what it says", text=9)
+        blocks += [Heading("States"), Table(head, [_state_row(reading) for reading in states], look="told")]
+    if dates:
+        blocks += [Heading("Dates"), Facts([(reading.label, f"{number(reading.now, 1)} ({reading.word})") for reading in dates])]
+    return Section("readings", "Readings", "Readings", blocks or [Text("Nothing is known at this time.")])
+
+
+def _figure_row(overview: Overview, reading: Reading) -> list[Cell]:
+    return [
+        Cell(labelled(overview, reading)),
+        *(signed(written(reading.unit, value)) for value in (reading.now, *reading.before)),
+        Cell(percentile(reading)),
+        Cell(": ".join(filter(None, (reading.word, reading.meaning))), "t w"),
+    ]
+
+
+def _state_row(reading: Reading) -> list[Cell]:
+    words = [Cell(word or UNKNOWN, "t") for word in (reading.word, *reading.words_before)]
+    return [Cell(reading.label), *words, Cell(reading.meaning, "t w")]
 
 
 def _figure_sections(overview: Overview) -> tuple[list[Section], list[str]]:
@@ -164,7 +142,6 @@ def _figure_sections(overview: Overview) -> tuple[list[Section], list[str]]:
 def _provenance(overview: Overview, missing: list[str]) -> Section:
     """What is missing, what was assumed, and where the data come from."""
     market = overview.market
-    basket = overview.weighting.replace("_", " ") if isinstance(overview.weighting, str) else "own table"
     facts = [
         ("dataset", market.info.name),
         ("content hash", market.info.hash),
@@ -173,7 +150,7 @@ def _provenance(overview: Overview, missing: list[str]) -> Section:
             "history",
             f"{instant(market.clock[0])} to {instant(overview.time)} UTC, {overview.bar + 1:,} bars; nothing later has a part in this page",
         ),
-        ("basket", f"weighting {basket}; a contract fades in and out over {overview.roll_days:g} days"),
+        ("basket", f"weighting {overview.basket.replace('_', ' ')}; a contract fades in and out over {overview.roll_days:g} days"),
         ("round-trip cost", "by the venues' rules" if overview.cost is None else percent(overview.cost)),
     ]
     blocks: list[Block] = []

@@ -9,7 +9,7 @@ import numpy as np
 
 from backtest.curve.prices import annualized_premium, days_to_expiry, premium
 from backtest.curve.term_structure import constant_maturity
-from backtest.market import DAY, Floats
+from backtest.market import Floats
 from backtest.overview.view import Overview
 from backtest.report import style
 from backtest.report.premium import history
@@ -38,7 +38,7 @@ class Curve(NamedTuple):
 
 def curve_at(overview: Overview, bar: int) -> Curve:
     """The contracts whose annualized premium is known at a bar."""
-    future = history.chain_of(overview)
+    future = overview.chain
     rates = annualized_premium(overview.market, future, overview.spot)[:, bar]
     known = np.flatnonzero(np.isfinite(rates))
     days, fractions = days_to_expiry(overview.market, future)[known, bar], premium(overview.market, future, overview.spot)[known, bar]
@@ -53,10 +53,9 @@ def interpolated(curve: Curve, days: Floats) -> Floats:
 
 def curves_at(overview: Overview) -> dict[int, tuple[int, Curve]]:
     """Bar and curve now and some days before, as far as the data reach back and know a contract: {days before: (bar, curve)}."""
-    stamps = overview.market.stamps
+    days = tuple(back for back, *_ in BACK)
     found = {}
-    for back, *_ in BACK:
-        bar = int(np.searchsorted(stamps, stamps[overview.bar] - back * DAY, side="right")) - 1
+    for back, bar in zip(days, overview.places(days), strict=True):
         if bar >= 0 and len((curve := curve_at(overview, bar)).days):
             found[back] = (bar, curve)
     return found
@@ -64,17 +63,17 @@ def curves_at(overview: Overview) -> dict[int, tuple[int, Curve]]:
 
 def term_structure_figure(overview: Overview) -> "Figure":
     """Annualized premium against days to expiry, now and before. Raises DataError without dated futures or any known premium."""
-    history.seen(overview, annualized_premium(overview.market, history.chain_of(overview), overview.spot), "annualized premium")
+    history.seen(overview, annualized_premium(overview.market, overview.chain, overview.spot), "annualized premium")
     curves = curves_at(overview)
     with style.house_style():
         figure = style.new_figure(3.8)
         axes = figure.add_subplot()
         history.zero(axes)
-        for back, tone, mark in reversed(BACK):
+        for back, tone, mark in BACK:
             if back in curves:
                 bar, curve = curves[back]
                 label = f"{day(overview.market.clock[bar])} ({f'−{back} days' if back else 'now'})"
-                _curve(axes, curve, style.colour(tone), mark, label, now=not back)
+                _curve(axes, curve, style.colour(tone), mark, label, back)
         if not curves:
             axes.text(0.5, 0.5, "no contract is known at these dates", transform=axes.transAxes, ha="center", color=style.colour("muted"))
         axes.set_xlim(left=0)
@@ -82,7 +81,7 @@ def term_structure_figure(overview: Overview) -> "Figure":
         axes.set_xlabel("days to expiry")
         axes.set_title("Term structure: annualized premium, %")
         style.value_axis(axes, percent=True)
-        style.legend(figure, reverse=True)
+        style.legend(figure)
         history.finish(figure, overview)
     return figure
 
@@ -127,7 +126,7 @@ def describe_surface(overview: Overview) -> str:
 def surface(overview: Overview) -> tuple[tuple[float, float], Floats]:
     """The ends of the time axis, and the mean of each constant-maturity premium in each stretch of it; NaN where none is known. [tenor, stretch]"""
     edges, begins = history.cells(overview, COLUMNS)
-    future = history.chain_of(overview)
+    future = overview.chain
     rows = (constant_maturity(overview.market, future, overview.spot, days=float(tenor)) for tenor in TENORS)
     values = history.seen(overview, np.stack([history.means(row, begins) for row in rows]), "premium of a constant maturity")
     return (float(edges[0]), float(edges[-1])), values
@@ -152,12 +151,12 @@ def _limit(values: Floats) -> float:
     return strongest or 0.01
 
 
-def _curve(axes: "Axes", curve: Curve, tone: str, mark: str, label: str, *, now: bool) -> None:
-    order = 4 if now else 3
+def _curve(axes: "Axes", curve: Curve, tone: str, mark: str, label: str, back: int) -> None:
+    now, order = back == 0, 4.0 - back / 1000  # the newer above the older
     grid = np.linspace(min(1.0, curve.days[0]), curve.days[-1], 200)
     axes.plot(grid, interpolated(curve, grid), color=tone, linewidth=1.8 if now else 1.1, zorder=order)
     look: dict[str, Any] = {"markersize": 7.5 if now else 5.5, "markeredgecolor": style.colour("page"), "markeredgewidth": 0.8}
-    axes.plot(curve.days, curve.rates, color=tone, marker=mark, linestyle="none", label=label, zorder=order + 1, **look)
+    axes.plot(curve.days, curve.rates, color=tone, marker=mark, linestyle="none", label=label, zorder=order + 0.5, **look)
     if now:
         _name_contracts(axes, curve)
 

@@ -1,25 +1,25 @@
-"""What an overview asks: of which market, bar and legs, and what a single question is.
+"""What a view of the premium is about: a market, a bar of it, the legs, and how its basket and its costs are counted.
 
-question = Question(name="spread", label="bid-ask spread", unit=Unit.FRACTION, ask=lambda asked: spread(asked.market, asked.derivative))
+scope.market.clock[scope.places()]      # now, and 1, 7 and 30 days before
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from backtest.curve.basket import premium_indicator
 from backtest.data.hours import closes
 from backtest.errors import DataError
 from backtest.market import DAY, Floats, Market
-from backtest.overview.view import BEFORE, Unit
 from backtest.rule import Leg
+
+BEFORE = (1, 7, 30)  # days back at which every reading is told beside its present value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Asked:
-    """Which market, bar and legs an overview is about, and how its basket and its costs are counted."""
+class Scope:
+    """Which market, bar and legs a view is about, and how its basket and its costs are counted; the parameters are those of `overview`."""
 
     market: Market
     bar: int
@@ -29,6 +29,11 @@ class Asked:
     weighting: str | Floats
     roll_days: float
     cost: float | None
+
+    @property
+    def time(self) -> pd.Timestamp:
+        """The end of the bar."""
+        return self.market.clock[self.bar]
 
     @property
     def chain(self) -> Leg:
@@ -54,26 +59,17 @@ class Asked:
         """The premium indicator of this basket. [bar]"""
         return premium_indicator(self.market, self.chain, self.spot, weighting=self.weighting, roll_days=self.roll_days)
 
+    @property
+    def basket(self) -> str:
+        """The basket's weighting in a word."""
+        return self.weighting if isinstance(self.weighting, str) else "own table"
+
     def venues(self) -> list[str]:
         """The legs' venues that have trading hours."""
         names = [name for leg in (self.spot, self.future, self.perpetual) if leg is not None for name in leg.contracts]
         return [venue for venue in dict.fromkeys(self.market.instruments[name].venue for name in names) if closes(venue)]
 
-    def places(self) -> list[int]:
-        """The bars at which readings are told: this one, and the last ones stamped 1, 7 and 30 days before or earlier; −1 where the data don't reach."""
+    def places(self, days_back: tuple[int, ...] = (0, *BEFORE)) -> list[int]:
+        """The last bars stamped so many days before this one's end or earlier; −1 where the data don't reach."""
         stamps = self.market.stamps
-        return [self.bar, *(int(np.searchsorted(stamps, stamps[self.bar] - days * DAY, side="right")) - 1 for days in BEFORE)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """One reading to be: ask gives its values, [bar] or one row of them a contract (then their mean counts); words names the contract that they belong to."""
-
-    name: str
-    label: str
-    unit: Unit
-    ask: Callable[[Asked], Floats]
-    meaning: str = ""
-    states: type[IntEnum] | None = None
-    meanings: dict[int, str] = field(default_factory=dict)
-    words: Callable[[Asked, int], str] | None = None
+        return [int(np.searchsorted(stamps, stamps[self.bar] - days * DAY, side="right")) - 1 for days in days_back]
