@@ -344,6 +344,13 @@ class Market:
         place = np.searchsorted(known, times, side="right") - 1
         return frozen(np.where(place >= 0, values[np.maximum(place, 0)], np.nan))
 
+    def in_quote(self, instrument: str, name: str) -> Floats:
+        """A series of amounts in the instrument's quote currency, in the currency of the market's prices. [bar]"""
+        return self.memo(
+            ("in quote", instrument, name),
+            lambda: frozen(self._view.conversion.column(instrument, "close", self.series(name), self.stamps)),
+        )
+
     def history(self, name: str) -> tuple[npt.NDArray[np.int64], Floats]:
         """A series as it became known, also before the first bar: instants (ns), sorted, and the value that was known from each on."""
         return self.memo(("history", name), lambda: self._history(name))
@@ -363,6 +370,12 @@ class Market:
         table = self._dataset.events()
         refuse(event_errors(table, in_dataset("events", pd.DatetimeIndex(table["ts"]))) if len(table) else [])
         return table.assign(known_at=table["known_at"].fillna(table["ts"]) if "known_at" in table else table["ts"])
+
+    @cached_property
+    def opens(self) -> npt.NDArray[np.int64]:
+        """When each bar opens: when the one before it ends; the first as long before its end as the second takes. No later bar has a say in it. [bar]"""
+        first = 2 * self.stamps[0] - self.stamps[1] if len(self) > 1 else self.start
+        return np.concatenate([[first], self.stamps[:-1]])
 
     @cached_property
     def years(self) -> Floats:

@@ -109,7 +109,15 @@ def changed_after(cut: pd.Timestamp) -> Tables:
         late = table["known_at"] > cut
         table.loc[late, "value"] *= random.uniform(1.1, 3.0, int(late.sum()))
     tables.events = announced_by(tables.events, cut)
+    list_later(tables, cut)
     return tables
+
+
+def list_later(tables: Tables, cut: pd.Timestamp) -> None:
+    """A contract that nobody knew of, with a few bars of two hours: it shortens the market's usual bar."""
+    late = times(cut + 10 * STEP, 5, "2h")
+    tables.instruments.append(instrument("ETHUSDT-241227", Kind.FUTURE, pd.Timestamp("2024-12-27T08:00Z").as_unit("ns")))
+    tables.bars["ETHUSDT-241227"] = bars(np.full(len(late), tables.bars[SPOT]["close"].iloc[-1]), late)
 
 
 def ended_at(cut: pd.Timestamp) -> Tables:

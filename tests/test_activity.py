@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from markets import FAR, FAR_EXPIRY, HOUR, NEAR, NEAR_EXPIRY, PERP, SPOT, START, bars, ether, load, only, series, times
+from markets import FAR, FAR_EXPIRY, HOUR, NEAR, NEAR_EXPIRY, PERP, SPOT, START, bars, ether, load, only, series, times, write
 
 from backtest.curve.activity import open_interest, traded, traded_volume
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Settle
+from backtest.load import load_market
 from backtest.market import Market
 
 EXPIRY = {NEAR: NEAR_EXPIRY, FAR: FAR_EXPIRY}
@@ -143,6 +144,37 @@ def test_a_contract_without_open_interest_is_unknown_and_a_leg_without_any_refus
     told = r'^the chain ETHUSDT-240306 … ETHUSDT-240329 has no open interest in dataset test; import a series "ETHUSDT-240306.open_interest" or '
     with pytest.raises(DataError, match=told):
         open_interest(market, market.future_chain())
+
+
+def valued(values: list[float]) -> Tables:
+    """The perpetual with the value of its open interest, published every day before and during the data, and USDT worth half a euro at first."""
+    tables = only(ether(), SPOT, PERP)
+    index = times(START - pd.Timedelta(days=2), len(values), "D")
+    tables.series = {
+        f"{PERP}.open_interest_value": series(index, values, "0h"),
+        "USDTEUR": series(times(START - pd.Timedelta(days=3), 13, "D"), 0.5 + 0.02 * np.arange(13), "0h"),
+    }
+    return tables
+
+
+def test_each_published_value_is_taken_at_the_price_of_its_time_though_it_be_the_same_as_before(tmp_path: Path) -> None:
+    """Known before the first bar: at the first close. Known at midnight of the third day: at that bar's close."""
+    tables = valued([1e6, 2e6, 2e6, 2e6, 2e6])
+    market, close = load(tmp_path, tables), tables.bars[PERP]["close"]
+    (found,) = open_interest(market)
+    days = [START + pd.Timedelta(days=day) for day in range(3)]
+    assert found[0] == pytest.approx(2e6 / close.iloc[0])
+    assert found[10] == found[0]
+    for day in days[1:]:
+        bar = int(market.clock.get_loc(day))
+        assert found[bar] == pytest.approx(2e6 / close.loc[day])
+        assert found[bar + 5] == found[bar] != found[bar - 1]
+
+
+def test_open_interest_in_coins_is_the_same_in_any_currency(tmp_path: Path) -> None:
+    tables = valued([1e6, 2e6, 3e6, 2.5e6, 2e6])
+    path = write(tmp_path, tables)
+    np.testing.assert_allclose(open_interest(load_market(path, currency="EUR")), open_interest(load_market(path)), rtol=1e-12)
 
 
 # ---------------------------------------------------------------- volume

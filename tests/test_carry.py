@@ -52,7 +52,7 @@ def naive(tables: Tables, name: str, time: pd.Timestamp, cost: float, reverse: b
         return nan
     future, spot = tables.bars[name]["close"].loc[time], tables.bars[SPOT]["close"].loc[time]
     annualized = (future - spot) / spot * 365 / days
-    money, earned = rate(tables, "borrow_usd", time, 0.0), rate(tables, "staking_yield", time, nan)
+    money, earned = rate(tables, "borrow_usd", time, rate(tables, "risk_free", time, 0.0)), rate(tables, "staking_yield", time, nan)
     if not reverse:
         coins = {None: 0.0, "earned": earned, "forgone": -earned}[staking]
         return float(annualized - capital * money + coins - cost * 365 / days)
@@ -95,7 +95,12 @@ def test_what_the_two_directions_earn_is_what_both_pay(market: Market) -> None:
     known = ~np.isnan(together)
     spent = 2 * 0.0033 * 365 / days_to_expiry(market, chain)[known]
     tables = with_coins()
-    paid = np.array([rate(tables, "borrow_usd", time, 0.0) + rate(tables, "borrow_base", time, nan) for time in market.clock])
+    paid = np.array(
+        [
+            rate(tables, "borrow_usd", time, rate(tables, "risk_free", time, 0.0)) + rate(tables, "borrow_base", time, nan)
+            for time in market.clock
+        ]
+    )
     np.testing.assert_allclose(together[known], -spent - np.broadcast_to(paid, known.shape)[known], rtol=1e-10)
 
 

@@ -86,11 +86,14 @@ def others(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def first_difference(ask: Ask, whole: Market, other: Market, cut: pd.Timestamp) -> pd.Timestamp | None:
     """The first bar up to the cut at which two markets' answers differ, NaN being equal to NaN; None if none does."""
-    expected, found = (np.atleast_2d(ask(market))[:, market.clock <= cut].astype(np.float64) for market in (whole, other))
-    # contracts that the truncated data don't know yet have no row there; they stand last, having the latest expiry
-    shared = found.shape[0]
-    differs = ((found != expected[:shared]) & ~(np.isnan(found) & np.isnan(expected[:shared]))).any(axis=0)
-    return other.clock[int(differs.argmax())] if differs.any() else None
+    expected, found = (
+        np.atleast_2d(ask(market))[:, (market.clock <= cut) & market.clock.isin(against.clock)].astype(np.float64)
+        for market, against in ((whole, other), (other, whole))
+    )
+    # contracts that only one of them knows have no row in the other; they stand last, having the latest expiry
+    rows = min(len(expected), len(found))
+    differs = ((found[:rows] != expected[:rows]) & ~(np.isnan(found[:rows]) & np.isnan(expected[:rows]))).any(axis=0)
+    return whole.clock[whole.clock.isin(other.clock)][int(differs.argmax())] if differs.any() else None
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 import pytest
-from markets import BARS, FAR, HOUR, LAST, NEAR, NEAR_EXPIRY, PERP, SPOT, START, ether, load, series, times
+from markets import BARS, FAR, HOUR, LAST, NEAR, NEAR_EXPIRY, PERP, SPOT, START, ether, load, only, series, times
 
 from backtest.data.schema import Tables
 from backtest.errors import DataError
@@ -202,3 +202,16 @@ def test_missing_books_are_named_with_the_remedy(tmp_path: Path) -> None:
         DataError, match=r"^the chain ETHUSDT-240306 … ETHUSDT-240329 has no spread and no depth in dataset test; import bars with bid"
     ):
         illiquidity(market, market.future_chain())
+
+
+def test_depth_is_in_the_currency_of_the_prices_from_a_series_as_from_a_column(tmp_path: Path) -> None:
+    tables = only(ether(), SPOT, PERP)
+    hours = pd.DatetimeIndex(tables.bars[PERP].index)
+    tables.series = {"USDTEUR": series(times(START - pd.Timedelta(days=1), 12, "D"), [0.5] * 12, "0h")}
+    tables.bars[PERP]["depth_50bps"] = 1e6
+    by_column = depth(load(tmp_path / "column", tables, currency="EUR"))
+    tables.bars[PERP] = tables.bars[PERP].drop(columns="depth_50bps")
+    tables.series[f"{PERP}.depth_50bps"] = series(hours, [1e6] * len(hours), "0h")
+    by_series = depth(load(tmp_path / "series", tables, currency="EUR"))
+    assert (by_column == 5e5).all()
+    np.testing.assert_array_equal(by_series, by_column)

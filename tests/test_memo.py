@@ -1,5 +1,6 @@
 """Signals as such: one question is answered once, however it is put; what is given is not changed and what is got can't be."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from markets import FAR, PERP, SPOT, ether, load, only
 
+import backtest as bt
 from backtest.errors import DataError, ParameterError
 from backtest.market import Floats, Market
 from backtest.memo import SIGNALS, THE_FUTURES, THE_PERPETUAL, THE_SPOT, found, length, signal
@@ -120,8 +122,47 @@ def test_a_signal_keeps_its_name_its_words_and_its_place_in_the_list() -> None:
 
 def test_a_series_stands_on_the_markets_clock(market: Market) -> None:
     late = pd.Series(market.close(SPOT), index=market.clock + pd.Timedelta("1h"))
-    with pytest.raises(ParameterError, match=r"^values must be on the market's clock: it is a Series with another index; give \.reindex"):
+    with pytest.raises(ParameterError, match=r"^values must be on the market's clock: it has another index; give \.reindex"):
         make()(market, late)
+
+
+def test_a_frame_of_contracts_is_turned(market: Market) -> None:
+    table = bt.premium(market)
+    frame = pd.DataFrame(table.T, index=market.clock, columns=market.future_chain().contracts)
+    np.testing.assert_array_equal(make()(market, frame), table)
+
+
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"values": "premium"}, "values must be an array of numbers, one a bar: values='premium'"),
+    ({"values": None}, "values must be an array of numbers, one a bar: values=None"),
+    ({"values": np.array(["a"] * 200)}, "values must be an array of numbers, one a bar: it holds <U1"),
+    ({"future": PERP}, "future must be a leg, as market.future_chain() or market.leg(\"ETHUSDT-PERP\"): future='ETHUSDT-PERP'"),
+    ({"spot": [SPOT]}, "spot must be a leg, as market.future_chain() or market.leg(\"ETHUSDT-PERP\"): spot=['ETHUSDT-SPOT']"),
+    ({"window": 7}, 'window must be a duration like "30D" or "8h": window=7'),
+    ({"window": None}, 'window must be a duration like "7D": window=None'),
+    ({"history": "0D"}, "history must be longer than zero: history='0D'; leave it out for none"),
+    ({"factor": None}, "factor must be a number: factor=None"),
+    ({"factor": np.nan}, "factor must be a finite number: factor=nan"),
+    ({"factor": "2"}, "factor must be a finite number: factor=2"),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), WRONG, ids=[told.partition(":")[0] for _, told in WRONG])
+def test_what_is_of_another_kind_is_refused_in_one_sentence(market: Market, given: dict[str, object], told: str) -> None:
+    with pytest.raises(ParameterError, match=f"^{re.escape(told)}$"):
+        make()(market, **{"values": market.close(SPOT), **given})
+
+
+def test_a_signal_of_ones_own_may_take_anything_that_can_be_a_key(market: Market) -> None:
+    @signal
+    def mine(market: Market, names: tuple[str, ...] = (), count: int = 2, free=None) -> Floats:  # type: ignore[no-untyped-def]
+        """A signal with parameters of other kinds."""
+        return np.full(len(market), float(count + len(names)))
+
+    assert mine(market, ("a",), 3, free="x")[0] == 4.0
+    assert mine(market, ("a",), 3, free="x") is mine(market, ("a",), 3, free="x")
+    with pytest.raises(ParameterError, match=r"^free can't be \{\}: it has no value of its own to be known by$"):
+        mine(market, free={})
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 7), ()])
@@ -129,15 +170,6 @@ def test_values_have_one_a_bar(market: Market, shape: tuple[int, ...]) -> None:
     told = rf"^values must have one value a bar, or a row of them a contract: its shape is \({', '.join(map(str, shape))},?\), the market has 200 bars$"
     with pytest.raises(ParameterError, match=told):
         make()(market, np.zeros(shape))
-
-
-def test_windows_are_durations(market: Market) -> None:
-    with pytest.raises(ParameterError, match=r'^window must be a duration like "30D" or "8h": window=7$'):
-        make()(market, market.close(SPOT), window=7)
-    with pytest.raises(ParameterError, match=r'^window must be a duration like "7D": window=None$'):
-        make()(market, market.close(SPOT), window=None)
-    with pytest.raises(ParameterError, match=r"^history must be longer than zero: history='0D'"):
-        make()(market, market.close(SPOT), history="0D")
 
 
 def test_legs_are_looked_for_in_the_market(tmp_path: Path) -> None:

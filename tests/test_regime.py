@@ -281,12 +281,26 @@ def test_a_regime_needs_a_spot_and_a_derivative_is_no_spot(tmp_path: Path) -> No
         regime(market, market.spot)
 
 
-def test_several_perpetuals_are_not_chosen_from(tmp_path: Path) -> None:
+def test_of_several_perpetuals_the_one_that_began_first_counts_so_that_a_later_one_changes_nothing(tmp_path: Path) -> None:
     tables = only(made(), SPOT, PERP)
-    tables.instruments.append(instrument("ETHUSDC-PERP", Kind.PERPETUAL, quote="USDC"))
-    tables.bars["ETHUSDC-PERP"] = tables.bars[PERP]
-    with pytest.raises(DataError, match="the rule needs one perpetual and the dataset test has several"):
-        regime(load(tmp_path, tables))
+    alone = regime_reason(load(tmp_path / "alone", tables))
+    tables.instruments.append(instrument("AETHUSDC-PERP", Kind.PERPETUAL, quote="USDC"))
+    tables.bars["AETHUSDC-PERP"] = tables.bars[PERP].iloc[-30:] * 2.0
+    np.testing.assert_array_equal(regime_reason(load(tmp_path / "later", tables)), alone)
+
+
+def test_a_listing_is_no_move_of_a_premium(tmp_path: Path) -> None:
+    """Funding of 30 % a year and, listed later, a future of 10 %: neither moves, so only the spot has a say."""
+    tables = only(rich(), "ETHUSDT-SPOT", "ETHUSDT-PERP", "ETHUSDT-240628")
+    tables.funding[PERP]["rate"] = 0.30 / 1095
+    spot, bars = tables.bars["ETHUSDT-SPOT"], tables.bars["ETHUSDT-240628"]
+    days = np.asarray((pd.Timestamp("2024-06-28T08:00Z") - bars.index) / pd.Timedelta(days=1), dtype=float)
+    for column in ("open", "high", "low", "close"):
+        bars[column] = spot["close"].loc[bars.index] * (1.0 + 0.10 * days / 365.0)
+    tables.bars = {name: frame.drop(columns=["bid", "ask", "depth_50bps"]) for name, frame in tables.bars.items()}
+    both = regime_reason(load(tmp_path / "both", tables))
+    np.testing.assert_array_equal(both, regime_reason(load(tmp_path / "spot", only(tables, "ETHUSDT-SPOT"))))
+    assert {Reason.NONE, Reason.VOLATILITY, Reason.TREND} <= set(both), "what the spot does is seen"
 
 
 def test_the_order_and_lasting_of_reasons_against_a_loop(tmp_path: Path) -> None:

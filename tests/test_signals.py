@@ -55,12 +55,20 @@ def naive_rate(tables: Tables, name: str, time: pd.Timestamp) -> float:
     return float(max(known, key=lambda row: (row.known_at, row.ts)).value) if known else 0.0
 
 
+def naive_financing(tables: Tables, time: pd.Timestamp) -> float:
+    """What is known of the borrow rate, before that of the risk-free one, before that 0."""
+    for name in ("borrow_usd", "risk_free"):
+        if name in tables.series and (tables.series[name]["known_at"] <= time).any():
+            return naive_rate(tables, name, time)
+    return 0.0
+
+
 def naive_stay(tables: Tables, name: str, time: pd.Timestamp) -> float:
     frame, days = tables.bars[name], (EXPIRY[name] - time) / DAYS
     if time not in frame.index or days < 1:
         return nan
     future, spot = frame["close"].loc[time], tables.bars[SPOT]["close"].loc[time]
-    return float((future - spot) / spot * 365 / days - naive_rate(tables, "borrow_usd", time))
+    return float((future - spot) / spot * 365 / days - naive_financing(tables, time))
 
 
 def test_carry_to_stay_is_the_annualized_premium_less_what_money_costs(market: Market) -> None:
@@ -108,9 +116,10 @@ def test_carry_is_unknown_below_a_day_and_where_a_close_is_missing(tmp_path: Pat
 def test_money_costs_the_borrow_rate_else_the_risk_free_one_else_nothing(tmp_path: Path) -> None:
     tables = ether()
     market = load(tmp_path, tables)
-    expected = [naive_rate(tables, "borrow_usd", time) for time in market.clock]
+    expected = [naive_financing(tables, time) for time in market.clock]
     np.testing.assert_array_equal(financing_rate(market), expected)
-    assert (expected[0], expected[28], expected[29]) == (0.0, 0.0, 0.06), "known 30 hours after its day begins, 0 before"
+    assert (expected[0], expected[29]) == (0.0, 0.06), "known 30 hours after its day begins, 0 before"
+    assert expected[24] == 0.04, "until then the risk-free rate, known after a day"
     del tables.series["borrow_usd"]
     market = load(tmp_path, tables)
     np.testing.assert_array_equal(financing_rate(market), [naive_rate(tables, "risk_free", time) for time in market.clock])
@@ -355,9 +364,7 @@ def test_futures_against_the_perpetual_is_premium_less_funding(market: Market) -
     for window in ("1D", "3D"):
         paid = [naive_funding(events, [], pd.Timedelta(window), time) for time in market.clock]
         # the annualized premium is the carry to stay and the money that it has paid for
-        dated = [
-            [naive_stay(tables, name, time) + naive_rate(tables, "borrow_usd", time) for time in market.clock] for name in chain.contracts
-        ]
+        dated = [[naive_stay(tables, name, time) + naive_financing(tables, time) for time in market.clock] for name in chain.contracts]
         found = futures_vs_perpetual(market, chain, window=window)
         np.testing.assert_allclose(found, np.array(dated) - paid, rtol=1e-9, atol=1e-13)
     assert futures_vs_perpetual(market) is futures_vs_perpetual(market, chain, market.perpetual, market.spot, window="168h")

@@ -205,3 +205,14 @@ def test_the_same_question_has_the_same_answer(market: Market) -> None:
     assert term_slope(market) is term_slope(market)
     assert term_curvature(market) is term_curvature(market)
     assert term_shape(market) is term_shape(market, steep=0.15)
+
+
+def test_a_contract_that_never_trades_is_no_point_of_the_curve(tmp_path: Path) -> None:
+    """Its close stands where nobody buys or sells; without it the curve is the other contract's line."""
+    tables = ether()
+    tables.bars[FAR] = bars(np.full(len(tables.bars[FAR]), 4000.0), pd.DatetimeIndex(tables.bars[FAR].index), volume=0.0)
+    found = load(tmp_path / "both", tables)
+    alone = load(tmp_path / "alone", only(tables, SPOT, NEAR))
+    np.testing.assert_array_equal(constant_maturity(found, days=5), constant_maturity(alone, days=5))
+    assert np.isnan(term_curvature(found, near=1, middle=2, far=3)).all(), "one contract bends no curve"
+    assert not np.isnan(term_slope(found, near=1, far=3)).all()

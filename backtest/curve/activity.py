@@ -73,7 +73,7 @@ def _interest(market: Market, name: str) -> Floats | None:
         if f"{name}.open_interest" in market.series_names:
             sources.append(market.series(f"{name}.open_interest"))
     if f"{name}.open_interest_value" in market.series_names:
-        sources.append(_in_base(market, name, market.series(f"{name}.open_interest_value")))
+        sources.append(_in_base(market, name))
     if not sources:
         return None
     known, *others = sources
@@ -82,12 +82,14 @@ def _interest(market: Market, name: str) -> Floats | None:
     return known
 
 
-def _in_base(market: Market, name: str, value: Floats) -> Floats:
-    """A value in the quote currency over the close of the bar at which it became known: a later price changes no position. [bar]"""
-    new = np.concatenate([[True], value[1:] != value[:-1]])
-    at = np.maximum.accumulate(np.where(new, np.arange(len(value)), 0))
-    in_base: Floats = (value / market.last_known(name))[at]
-    return in_base
+def _in_base(market: Market, name: str) -> Floats:
+    """The series `<id>.open_interest_value` over the close of the first bar that knew each value: a later price changes no position. [bar]"""
+    series = f"{name}.open_interest_value"
+    published, _ = market.history(series)
+    newest = np.maximum(np.searchsorted(published, market.stamps, side="right") - 1, 0)
+    at = np.maximum(np.searchsorted(market.stamps, published)[newest], market.first_bar(name))
+    in_base: Floats = market.in_quote(name, series) / market.last_known(name)
+    return in_base[np.minimum(at, np.arange(len(market)))]
 
 
 def _volume_in(market: Market, name: str, window: Duration) -> Floats:

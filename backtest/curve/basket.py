@@ -116,7 +116,7 @@ def _faded(market: Market, name: str, days: Floats, roll_days: float) -> Floats:
     share: Floats = np.clip((days - FEWEST_DAYS) / roll_days, 0.0, 1.0)
     life = market.life(name)
     if life.start:
-        opened = market.stamps[life.start] - market.step
+        opened = market.opens[life.start]
         share *= np.clip((market.stamps[life] - opened) / (roll_days * DAY), 0.0, 1.0)
     return np.nan_to_num(share, copy=False)
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from backtest.curve.activity import traded
 from backtest.curve.prices import FEWEST_DAYS, Compounding, dated, days_left, matched, premium_of, rate_of
 from backtest.errors import ParameterError
 from backtest.market import Floats, Market
@@ -33,7 +34,7 @@ class Shape(IntEnum):
 def constant_maturity(
     market: Market, future: Leg = THE_FUTURES, spot: Leg = THE_SPOT, *, days: float = 30.0, compounding: str = Compounding.SIMPLE
 ) -> Floats:
-    """Annualized premium at a tenor of so many days, from the contracts with a fresh close and at least one day left. [bar]
+    """Annualized premium at a tenor of so many days, from the contracts that are traded (`traded`) with at least one day left. [bar]
 
     Linear in ln(F/S) between the contracts next to the tenor; shorter than the nearest: its rate (the line from the spot to it); longer than the farthest:
     its rate, up to twice its days. NaN beyond and without contracts. Rates are held fixed continuously compounded and then given as `compounding` says.
@@ -69,8 +70,9 @@ def term_curvature(
     _refuse_disorder(near=near, middle=middle, far=far)
     bend: Floats = term_slope(market, future, spot, near=middle, far=far) - term_slope(market, future, spot, near=near, far=middle)
     known = np.zeros(len(market))
-    for name in future.contracts:
-        known[market.life(name)] += ~np.isnan(rate_of(market, name, spot))
+    for name, alive in zip(future.contracts, traded(market, future), strict=True):
+        bars = market.life(name)
+        known[bars] += ~np.isnan(rate_of(market, name, spot)) & (alive[bars] > 0.0)
     bend[known < 2.0] = np.nan
     return bend
 
@@ -93,9 +95,11 @@ def _at_tenor(market: Market, future: Leg, spot: Leg, tenor: float) -> Floats:
     matched(market, dated(future), spot)
     below_days, below_log = np.zeros(len(market)), np.zeros(len(market))  # the spot, until a contract is known
     above_days, above_log = np.full(len(market), np.nan), np.full(len(market), np.nan)
-    for name in future.contracts:  # by expiry: the last one below and the first one above are next to the tenor
+    for name, alive in zip(
+        future.contracts, traded(market, future), strict=True
+    ):  # by expiry: the last one below and the first above are next to it
         bars, days, log = market.life(name), days_left(market, name), 365.0 * np.log1p(premium_of(market, name, spot))
-        known = ~np.isnan(log) & (days >= FEWEST_DAYS)
+        known = (alive[bars] > 0.0) & ~np.isnan(log) & (days >= FEWEST_DAYS)
         short = known & (days < tenor)
         np.copyto(below_days[bars], days, where=short)
         np.copyto(below_log[bars], log, where=short)

@@ -33,11 +33,13 @@ class Staking(StrEnum):
 
 @signal
 def financing_rate(market: Market) -> Floats:
-    """What money costs a year, as known at each bar's end: the dataset's `borrow_usd`, else its `risk_free`, else 0. [bar]"""
+    """What money costs a year: at each bar the dataset's `borrow_usd` as known then, before its first value `risk_free`, before any 0 (as in a run). [bar]"""
+    rate = np.full(len(market), np.nan)
     for name in ("borrow_usd", "risk_free"):
         if name in market.series_names:
-            return np.nan_to_num(market.series(name))
-    return np.zeros(len(market))
+            rate = np.where(np.isnan(rate), market.series(name), rate)
+    known: Floats = np.nan_to_num(rate)
+    return known
 
 
 def round_trip_cost(market: Market, future: Leg = THE_FUTURES, spot: Leg = THE_SPOT) -> float:
@@ -67,7 +69,7 @@ def net_carry(
 
     cost: fraction of notional (default: `round_trip_cost`). reverse, staking, capital as in `stay_carry`: with own collateral at leverage L a notional ties
     up 1 + 1/L of capital, and the hurdle per notional is capital·financing; the default 1.0 is money for the spot leg only.
-    NaN as the annualized premium (no fresh close, D below one day), and where a rate that is needed isn't known yet. Errors as `stay_carry`.
+    NaN as the annualized premium (no fresh close, D below one day), and where a yield or fee that is asked for isn't known yet (financing counts 0 then). Errors as `stay_carry`.
     """
     if cost is None:
         cost = round_trip_cost(market, future, spot)

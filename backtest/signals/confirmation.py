@@ -77,7 +77,10 @@ def leverage_ratio(market: Market, leg: Leg = THE_PERPETUAL) -> Floats:
     if "exchange_reserve" in market.series_names:
         backing = market.series("exchange_reserve")
     elif "market_cap" in market.series_names:
-        held, backing = held * np.stack([market.last_known(name) for name in leg.contracts]), market.series("market_cap")
+        held, backing = (
+            held * np.stack([market.last_known(name) for name in leg.contracts]),
+            market.in_quote(leg.contracts[0], "market_cap"),
+        )
     else:
         raise DataError(
             f'dataset {market.info.name} has nothing to compare open interest with; import a series "exchange_reserve" in coins, or "market_cap" in money'

@@ -51,5 +51,5 @@ def since_known(market: Market, values: Floats, history: Duration, answers: Floa
     stamps = market.stamps[bars]
     for row, answer in zip(np.atleast_2d(values), np.atleast_2d(answers), strict=True):
         first = int(np.argmin(np.isnan(row)))
-        answer[: np.searchsorted(stamps, stamps[first] - market.step + length(history))] = np.nan
+        answer[: np.searchsorted(stamps, market.opens[bars][first] + length(history))] = np.nan
     return answers

@@ -98,5 +98,5 @@ def _in_window(market: Market, values: Floats, span: int) -> Floats:
     if not known.any():
         return np.full(len(market), np.nan)
     summed, count = rolling.total(market.stamps, np.array([np.where(known, values, 0.0), known]), span)
-    whole = market.stamps - span >= market.stamps[known.argmax()] - market.step
+    whole = market.stamps - span >= market.opens[known.argmax()]
     return np.where(whole & (count > 0.0), summed, np.nan)

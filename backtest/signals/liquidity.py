@@ -89,7 +89,10 @@ def _depths(market: Market, name: str) -> list[Floats]:
 def _column_and_series(market: Market, name: str, measure: str) -> list[Floats]:
     column = [market.lived(name, measure)] if market.has(name, measure) else []
     series = f"{name}.{measure}"
-    return [*column, market.series(series)[market.life(name)]] if series in market.series_names else column
+    if series not in market.series_names:
+        return column
+    values = market.in_quote(name, series) if measure in DEPTHS else market.series(series)
+    return [*column, values[market.life(name)]]
 
 
 def _first_known(found: list[Floats]) -> Floats:

@@ -79,7 +79,7 @@ def realised_volatility(market: Market, leg: Leg = THE_SPOT, window: Duration = 
     squares[known[1:]] = np.diff(np.log(close[known])) ** 2
     years[known[1:]] = np.diff(market.stamps[known]) / YEAR
     variance = np.divide(*(rolling.mean(market.stamps, values, length(window)) for values in (squares, years)))
-    first = market.stamps[known[0]] - market.step if len(known) else 2**62
+    first = market.opens[known[0]] if len(known) else 2**62
     return np.where(market.stamps - length(window) >= first, np.sqrt(variance), np.nan)
 
 
@@ -114,22 +114,21 @@ def regime_reason(market: Market, future: Leg | None = None, spot: Leg = THE_SPO
     """Why the regime is what it is, as codes of `Reason`. [bar]
 
     The premium is that of the future leg: at 30 days for dated contracts (`constant_maturity`), a day's funding a year for a perpetual. By default that of the
-    market's futures, and before the first of them was listed, or without any, of its perpetual. What the data lack is left out: without a premium volatility and
-    the spot's trend decide, without quotes and depths liquidity doesn't (it is that of the spot and of the perpetual, or of the futures without one). NaN where nothing stresses and it can't be told yet whether volatility does (37 days).
+    market's futures; where these begin after the market does, until each measure of them is known, and without any, of the perpetual that began first. What the
+    data lack is left out: without a premium volatility and the spot's trend decide, without quotes and depths liquidity doesn't (it is that of the spot and of
+    the perpetual, or without one of the futures). NaN where nothing stresses and it can't be told yet whether volatility does (37 days).
     DataError without a spot, where there are several to choose from, or where the legs close at different hours.
     """
     legs = _legs(market, future)
-    level = _premium(market, legs, spot)
-    smoothed = moving_average(market, level, SMOOTHED)
+    deep, jump, repriced = _dynamics(market, legs, spot)
     volatility = percentile(market, realised_volatility(market, spot), COMPARED, HISTORY)
     causes = {
         Reason.VOLATILITY: _lasting(market, volatility, VOLATILITY_ENTER, VOLATILITY_LEAVE),
-        Reason.BACKWARDATION: _lasting(market, -smoothed, WORTH_A_TRADE, 0.0),
-        Reason.PREMIUM_JUMP: _lasting(market, _jump(market, level), JUMP_ENTER, JUMP_LEAVE),
+        Reason.BACKWARDATION: _lasting(market, deep, WORTH_A_TRADE, 0.0),
+        Reason.PREMIUM_JUMP: _lasting(market, jump, JUMP_ENTER, JUMP_LEAVE),
         Reason.ILLIQUIDITY: _lasting(market, _scarcity(market, spot, legs), ILLIQUIDITY_ENTER, ILLIQUIDITY_LEAVE),
     }
     price = _shared(np.log(market.last_known(one_spot(spot).contracts[0])))
-    repriced = np.where(_moved(market, smoothed, TREND_DAYS) < WORTH_A_TRADE, 0.0, _strength(market, smoothed, level))
     trending = np.zeros(len(market), dtype=bool)
     for strength in (_strength(market, price, price), repriced):
         trending |= _lasting(market, strength, TREND_ENTER, TREND_LEAVE)
@@ -147,30 +146,44 @@ def _one(leg: Leg) -> Leg:
 
 
 def _legs(market: Market, future: Leg | None) -> list[Leg]:
-    """The legs whose premium counts: the one given, or the market's perpetual and its futures, the better one last."""
+    """The legs whose premium counts, the better one last: the one given, or the perpetual that began first and the futures."""
     if future is not None:
         if future.kind is Kind.SPOT:
             raise ParameterError(f"a premium needs a future or a perpetual: future={future}")
         return [future]
-    kinds = [item.kind for item in market.instruments.values()]
-    perpetuals = kinds.count(Kind.PERPETUAL)
-    return [
-        *([market.perpetual] if perpetuals == 1 or (perpetuals and Kind.FUTURE not in kinds) else []),
-        *([market.future_chain()] if Kind.FUTURE in kinds else []),
-    ]
+    perpetuals = [item.id for item in market.instruments.values() if item.kind is Kind.PERPETUAL]
+    dated = any(item.kind is Kind.FUTURE for item in market.instruments.values())
+    first = sorted(perpetuals, key=lambda name: (market.first_bar(name), name))[:1]
+    return [*(market.leg(name) for name in first), *([market.future_chain()] if dated else [])]
 
 
-def _premium(market: Market, legs: list[Leg], spot: Leg) -> Floats:
-    """The premium a year of the last leg that has begun to trade; NaN where none is known. [bar]"""
-    level = np.full(len(market), np.nan)
-    since = len(market)
-    for leg in reversed(legs):
-        if leg.kind is Kind.FUTURE:
-            since = min(market.first_bar(name) for name in leg.contracts)
-            level[since:] = constant_maturity(market, leg, spot, days=TENOR)[since:]
-        elif since > 0 and len(market.funding(leg.contracts[0]).times):
-            level[:since] = annualized_funding(market, leg, "1D")[0, :since]
-    return _shared(level)
+def _level(market: Market, leg: Leg, spot: Leg) -> Floats:
+    """The premium a year of a leg; NaN where it isn't known. [bar]"""
+    if leg.kind is Kind.FUTURE:
+        return constant_maturity(market, leg, spot, days=TENOR)
+    if len(market.funding(leg.contracts[0]).times):
+        (funding,) = annualized_funding(market, leg, "1D")
+        return np.asarray(funding)
+    return np.full(len(market), np.nan)
+
+
+def _dynamics(market: Market, legs: list[Leg], spot: Leg) -> tuple[Floats, Floats, Floats]:
+    """How deep the premium's backwardation is, how unusual its jump, how strong its trend: each of the last leg from where it is first known of that, before of the others. [bar]
+
+    Each leg is measured by itself: that futures are listed beside a perpetual is no move of either premium.
+    """
+    measures = np.full((3, len(market)), np.nan)
+    from_the_start = min((market.first_bar(name) for name in legs[-1].contracts), default=0) == 0 if legs else True
+    for leg in legs[-1:] if from_the_start else legs:
+        level = _level(market, leg, spot)
+        smoothed = moving_average(market, level, SMOOTHED)
+        trend = np.where(_moved(market, smoothed, TREND_DAYS) < WORTH_A_TRADE, 0.0, _strength(market, smoothed, level))
+        for measure, own in zip(measures, (-smoothed, _jump(market, level), trend), strict=True):
+            since = int(np.argmin(np.isnan(own)))
+            if not np.isnan(own[since]):
+                measure[since:] = own[since:]
+    deep, jump, trend = measures
+    return deep, jump, trend
 
 
 def _jump(market: Market, level: Floats) -> Floats:
