@@ -288,6 +288,8 @@ class Market:
         return self.memo(("columns", instrument), lambda: self._dataset.columns(instrument))
 
     def _places(self, instrument: str) -> npt.NDArray[np.int64]:
+        if len(self._frames[instrument]) == len(self):
+            return self.memo(("places",), lambda: np.arange(len(self)))
         return self.memo(
             ("places", instrument),
             lambda: np.searchsorted(self.stamps, nanoseconds(pd.DatetimeIndex(self._frames[instrument].index))).astype(np.int64),

@@ -48,6 +48,12 @@ def test_import_then_check(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert printed.endswith("\ngood: nothing is missing, nothing contradicts\n")
 
 
+@pytest.mark.parametrize("time", ["9999-01-01", "1500-01-01"])
+def test_a_time_that_no_clock_holds_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str], time: str) -> None:
+    told = fails(capsys, "venues", "binance", "--at", time)
+    assert told == f'error: --at must be a time between 1677-09-22 and 2262-04-11: --at="{time}"\n'
+
+
 def test_importing_again_says_unchanged_and_only_a_name_can_change(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ([], [], ["--name", "new"]):
         assert cli.main(["data", "import", "binance", "spot_ETHUSDT.csv", "--into", "set", *name]) == 0

@@ -88,6 +88,13 @@ def test_json_is_written_in_place_of_the_table(place: str, tmp_path: Path, capsy
     assert document == overview(load_market(place, end=AT)).to_dict()
 
 
+def test_a_device_is_written_to_and_not_named(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    assert main(["premium", place, "--json", str(link)]) == 0
+    assert (capsys.readouterr().out, link.is_char_device()) == ("", True)
+
+
 def test_the_page_is_written_with_its_figures(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "pages" / "premium.html"
     assert main(["premium", place, "--html", str(file)]) == 0
@@ -183,6 +190,34 @@ def test_several_legs_name_the_option_that_chooses(crowd: str, capsys: pytest.Ca
 )  # fmt: skip
 def test_what_is_wrong_is_one_sentence(place: str, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert message in fails(capsys, place, *arguments)
+
+
+@pytest.mark.parametrize("time", ["9999-01-01", "1500-01-01", "2262-04-12", "0001-01-01T00:00Z"])
+def test_a_time_that_no_clock_holds_is_one_sentence(place: str, capsys: pytest.CaptureFixture[str], time: str) -> None:
+    told = f'error: --at must be a time between 1677-09-22 and 2262-04-11: --at="{time}"\n'
+    assert fails(capsys, place, "--at", time) == told
+
+
+def test_what_is_named_and_begins_later_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = several()
+    for name in (OTHER, CME):
+        tables.bars[name] = tables.bars[name].iloc[120:]
+    crowd = write(tmp_path, tables)
+    for option, wanted, name, begins in (
+        ("--spot", OTHER, OTHER, "2024-03-06T01:00"),
+        ("--perpetual", SWAP, SWAP, "2024-03-05T05:00"),
+        ("--futures", "*.cme", CME, "2024-03-06T01:00"),
+    ):
+        told = fails(capsys, crowd, "--at", AT, option, wanted)
+        assert told == f"error: {option} {wanted}: {name} has no bars up to --at {AT}, it begins at {begins}; choose a later --at\n"
+
+
+def test_what_is_named_and_has_only_funding_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = several()
+    del tables.bars[SWAP]
+    for time in ([], ["--at", AT]):
+        told = fails(capsys, write(tmp_path, tables), "--spot", SPOT, "--perpetual", SWAP, *time)
+        assert told == f"error: --perpetual {SWAP}: {SWAP} has no bars in dataset test; import some\n"
 
 
 def test_no_dataset_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

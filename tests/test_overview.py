@@ -1,6 +1,7 @@
 """The overview: each figure is its signal's, at the bar and before it; nothing later has a part in it; what is missing is named."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from markets import FAR, HOUR, LAST, NEAR, NEAR_EXPIRY, PERP, SPOT, START, ether, load, only
+from markets import FAR, HOUR, LAST, NEAR, NEAR_EXPIRY, PERP, SPOT, START, bars, ether, load, only
 from rich_market import BEGIN, STEP, changed_after, ended_at, rich
 
-from backtest.curve.activity import open_interest, traded_volume
+from backtest.curve.activity import open_interest, traded, traded_volume
 from backtest.curve.basket import basket_weights, premium_indicator
 from backtest.curve.prices import annualized_premium, contango, days_to_expiry, premium
 from backtest.curve.term_structure import Shape, constant_maturity, term_curvature, term_shape, term_slope
+from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.market import Market
 from backtest.overview import BEFORE, Overview, Reading, Unit, overview
@@ -63,7 +65,7 @@ def before(market: Market, bar: int) -> list[int]:
 
 def expected(market: Market) -> dict[str, npt.NDArray[np.float64]]:
     """What each figure of the rich market is made of. [bar]"""
-    indicator, carry = premium_indicator(market), net_carry(market)
+    indicator, carry = premium_indicator(market), np.where(traded(market) > 0.0, net_carry(market), np.nan)
     paid = break_even_premium(market)
     best = [max(range(len(carry)), key=lambda row: np.nan_to_num(carry[row, bar], nan=-99.0)) for bar in range(len(market))]
     return {
@@ -74,6 +76,7 @@ def expected(market: Market) -> dict[str, npt.NDArray[np.float64]]:
         "shape": term_shape(market),
         "net_carry": np.array([carry[row, bar] for bar, row in enumerate(best)]),
         "break_even_premium": np.array([paid[row, bar] for bar, row in enumerate(best)]),
+        "perpetual_premium": premium(market, market.perpetual)[0],
         "funding": annualized_funding(market)[0],
         "current_funding": current_funding(market)[0],
         "futures_vs_perpetual": indicator - annualized_funding(market)[0],
@@ -206,6 +209,75 @@ def test_nothing_later_has_a_part_in_it(tmp_path: Path, market: Market, count: i
     assert told != shown(overview(market, cut - STEP))
 
 
+LISTED = BEGIN + 900 * STEP  # when the second venue begins
+LATE_SPOT, LATE_PERP, LATE_CME, LATE_TWIN = "ETHUSD-SPOT.kraken", "ETHUSD-PERP.kraken", "ETHUSD-240628.cme", "ETHUSDT-240628.late"
+
+
+def with_late_venue() -> Tables:
+    """The rich market, to which a second venue adds a leg of each kind, and a contract of an expiry that there is already."""
+    tables = rich()
+    by_id = {one.id: one for one in tables.instruments}
+    for name, twin, changes in (
+        (LATE_SPOT, SPOT, {"venue": "kraken", "quote": "USD"}),
+        (LATE_PERP, PERP, {"venue": "kraken", "quote": "USD"}),
+        (LATE_CME, THIRD, {"venue": "cme", "quote": "USD"}),
+        (LATE_TWIN, THIRD, {}),
+    ):
+        tables.instruments.append(replace(by_id[twin], id=name, **changes))
+        frame = tables.bars[twin]
+        tables.bars[name] = frame[frame.index > LISTED]
+    tables.funding[LATE_PERP] = tables.funding[PERP][lambda frame: frame.index > LISTED]
+    return tables
+
+
+def test_what_is_listed_later_is_no_leg_and_changes_nothing(tmp_path: Path, market: Market) -> None:
+    full = load(tmp_path, with_late_venue())
+    for time in (LISTED, LISTED - 100 * STEP):
+        view = overview(full, time)
+        assert shown(view) == shown(overview(market, time))
+        assert view["regime"].known
+        assert set(view.figures()) == set(overview(market, time).figures())
+    with pytest.raises(DataError, match=f"the rule needs one spot and the dataset test has several: {LATE_SPOT}, {SPOT}"):
+        overview(full, LISTED + STEP)
+
+
+@pytest.mark.parametrize("late", [LATE_PERP, LATE_CME, LATE_TWIN])
+def test_each_late_leg_alone_changes_nothing(tmp_path: Path, market: Market, late: str) -> None:
+    full = load(tmp_path, only(with_late_venue(), SPOT, PERP, FIRST, SECOND, THIRD, FOURTH, late))
+    assert shown(overview(full, LISTED)) == shown(overview(market, LISTED))
+    with pytest.raises(DataError):
+        overview(full, LISTED + STEP)
+
+
+def test_futures_that_begin_later_leave_the_perpetual_alone(tmp_path: Path) -> None:
+    late = with_late_venue()
+    alone = load(tmp_path / "alone", only(with_late_venue(), SPOT, PERP))
+    full = load(tmp_path / "full", only(late, SPOT, PERP, LATE_CME, LATE_TWIN))
+    assert shown(overview(full, LISTED)) == shown(overview(alone, LISTED))
+    assert overview(full, LISTED).future is None
+
+
+def test_the_same_legs_are_one_market(tmp_path: Path, market: Market) -> None:
+    full = load(tmp_path, only(with_late_venue(), SPOT, PERP, THIRD, FOURTH, LATE_CME))
+    first, second = overview(full, LISTED), overview(full, LISTED - STEP)
+    assert first.market is second.market is not full, "what was computed for one serves the other"
+    assert (LATE_CME in full.instruments, LATE_CME in first.market.instruments) == (True, False), "the market itself keeps all"
+    assert overview(market, BEGIN + 300 * STEP).market is market, "further contracts of the chain are no reason for another"
+
+
+def test_a_spot_that_begins_later_is_none(tmp_path: Path) -> None:
+    tables = only(ether(), SPOT, PERP)
+    tables.bars[SPOT] = tables.bars[SPOT].iloc[100:]
+    with pytest.raises(DataError, match="the rule needs one spot and the dataset test has none; the market has ETHUSDT-PERP"):
+        overview(load(tmp_path, tables), START + 50 * HOUR)
+
+
+def test_a_view_is_equal_to_itself_alone(market: Market, view: Overview) -> None:
+    assert view == view
+    assert view != overview(market, CUT)
+    assert len({view, overview(market, CUT)}) == 2
+
+
 def shown(view: Overview) -> Any:
     """All that an overview says, but the dataset's hash."""
     document = view.to_dict()
@@ -298,6 +370,35 @@ def test_a_contract_without_a_fresh_close_is_told_without_figures(tmp_path: Path
     assert row["weight"] == 0.0
 
 
+def test_the_best_contract_is_one_that_trades(tmp_path: Path) -> None:
+    tables = only(ether(), SPOT, NEAR, FAR)
+    index = pd.DatetimeIndex(tables.bars[SPOT].index)
+    tables.bars[FAR] = bars(2.0 * tables.bars[SPOT]["close"], index, volume=np.where(index < START + 20 * HOUR, 1.0, 0.0))
+    market = load(tmp_path, tables)
+    view, bar = overview(market, START + 60 * HOUR), 59
+    assert traded(market)[:, bar].tolist() == [1.0, 0.0]
+    assert (view["net_carry"].word, view["net_carry"].now) == (NEAR, net_carry(market)[0, bar])
+    assert view.contracts["net_carry"][FAR] > view["net_carry"].now, "which the table still says of each contract"
+    assert (view["break_even_premium"].word, view["break_even_premium"].now) == (NEAR, break_even_premium(market)[0, bar])
+    over = overview(market)
+    assert list(over.contracts.index) == [FAR]
+    assert not over["net_carry"].known
+    assert not over["break_even_premium"].known
+    assert over["net_carry"].word == ""
+
+
+def test_the_perpetuals_premium_is_told_with_its_percentile(tmp_path: Path) -> None:
+    tables = only(rich(), SPOT, PERP)
+    market = load(tmp_path, tables)
+    reading = overview(market)["perpetual_premium"]
+    assert reading.unit is Unit.FRACTION
+    assert reading.now == tables.bars[PERP]["close"].iloc[-1] / tables.bars[SPOT]["close"].iloc[-1] - 1.0
+    dearness = premium(market, market.perpetual)[0]
+    assert reading.percentile == pytest.approx(percentile(market, dearness, "365D", "30D")[-1], abs=1e-12)
+    assert "\nperpetual's premium " in str(overview(market))
+    assert not overview(load(tmp_path / "dated", only(ether(), SPOT, NEAR)))["perpetual_premium"].known
+
+
 def test_a_venue_with_hours_says_whether_it_is_open(tmp_path: Path) -> None:
     tables = only(ether(), SPOT, NEAR, FAR)
     tables.instruments = [one if one.id == SPOT else replace(one, venue="cme") for one in tables.instruments]
@@ -372,6 +473,32 @@ def test_the_table_is_at_most_80_wide_and_marks_simulated_data(market: Market, v
     assert line.split()[3] == f"{1e4 * view['spread'].now:.2f}"
     market_of_a_venue = replace(market.info, simulated=False)
     assert "SIMULATED" not in str(replace(view, market=with_info(market, market_of_a_venue)))
+
+
+@pytest.mark.parametrize("factor", [0.96, 0.2, 3.0, 1e7])
+def test_columns_stay_apart_however_large_a_rate_is(tmp_path: Path, factor: float) -> None:
+    tables = only(ether(), SPOT, PERP, NEAR)
+    last = pd.DatetimeIndex(tables.bars[NEAR].index) > NEAR_EXPIRY - 30 * HOUR
+    prices = ["open", "high", "low", "close"]
+    tables.bars[NEAR].loc[last, prices] = factor * tables.bars[NEAR].loc[last, prices].to_numpy()
+    text = str(overview(load(tmp_path, tables), NEAR_EXPIRY - 25 * HOUR))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not re.search(r"%\S", text), "no figure touches the next one"
+    curve = lines[[line.startswith("Curve") for line in lines].index(True) + 2]
+    assert len(curve.split()) == 8
+    if factor == 0.96:
+        assert curve.split()[:4] == [NEAR, "1.0", "-4.00%", "-1,401%"]
+
+
+def test_a_note_of_one_long_word_is_broken(view: Overview) -> None:
+    text = str(replace(view, notes=("x" * 200,)))
+    assert max(map(len, text.splitlines())) == 80
+
+
+def test_no_roll_days_are_no_fade(market: Market, view: Overview) -> None:
+    assert "basket     weighting equal, each contract fades in and out over 7 days\n" in str(view)
+    assert "basket     weighting equal, no fade\n" in str(overview(market, CUT, roll_days=0.0))
 
 
 def with_info(market: Market, info: Any) -> Market:

@@ -1,5 +1,6 @@
 """The page and the figures of a premium: they draw what the signals say up to the overview's bar, nothing later, and say what they leave out."""
 
+import html
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -351,3 +352,13 @@ def test_the_page_is_written_whole_or_not_at_all(view: Overview, tmp_path: Path)
     assert (tmp_path / "premium.html").read_bytes() == written.read_bytes()
     with pytest.raises(StorageError, match=r"the page can't be written to .*: it is a folder; .* choose another place with --html"):
         write_overview(view, tmp_path)
+
+
+def test_the_page_says_how_contracts_fade(view: Overview) -> None:
+    assert "weighting equal, each contract fades in and out over 7 days" in Page(render_overview_page(view)).text
+    assert "weighting equal, no fade" in Page(render_overview_page(overview(view.market, view.time, roll_days=0.0))).text
+
+
+def test_the_page_has_a_card_of_the_perpetuals_premium(view: Overview) -> None:
+    headline = render_overview_page(view).split('id="curve"')[0]
+    assert "perpetual's premium" in html.unescape(headline)

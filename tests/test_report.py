@@ -22,6 +22,7 @@ from report_fixture import SOURCES, Run, make_run
 
 from backtest.errors import StorageError
 from backtest.report import figures, render_html, render_table, style, summary, to_dict, words, write_json, write_report
+from backtest.report.files import write_atomically
 
 Array = npt.NDArray[np.float64]
 Writer = Callable[[Run, Path], Path]
@@ -546,3 +547,36 @@ def test_a_written_report_replaces_the_old_one_under_the_eyes_of_a_reader(tmp_pa
         assert reader.read() == page_of("one day")
     assert target.read_text(encoding="utf-8") == page_of("one bar")
     assert [path.name for path in target.parent.iterdir()] == ["carry.html"]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # open before the writer, which would wait for it
+    try:
+        assert write_atomically(pipe, "whole\n", what="JSON", option="--json") == pipe
+        assert os.read(reader, 100) == b"whole\n"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_link_to_a_device_stays_and_so_does_the_device(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    write_atomically(link, "nothing", what="JSON", option="--json")
+    assert (os.readlink(link), link.is_char_device()) == ("/dev/null", True)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_file_that_a_link_names_is_replaced_and_the_link_stays(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "deep").mkdir()
+    file, link = tmp_path / "deep" / "file", tmp_path / "link"
+    link.symlink_to(Path("deep") / "file")
+    if there:
+        file.write_text("old")
+    assert write_atomically(link, "new", what="JSON", option="--json") == link
+    assert os.readlink(link) == "deep/file"
+    assert (file.is_symlink(), file.read_text(encoding="utf-8")) == (False, "new")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "file", "link"]

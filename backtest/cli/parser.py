@@ -56,7 +56,10 @@ def time_option(option: str, text: str) -> "pd.Timestamp":
     time = pd.to_datetime(text, format="ISO8601", errors="coerce")
     if pd.isna(time) or "-" not in text:
         raise ParameterError(f'{option} must be a time like 2024-01-31 or 2024-01-31T08:00: {option}="{text}"')
-    time = pd.Timestamp(time).as_unit("ns")
+    try:
+        time = pd.Timestamp(time).as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime:
+        raise ParameterError(f'{option} must be a time between 1677-09-22 and 2262-04-11: {option}="{text}"') from None
     return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
 
 

@@ -5,8 +5,9 @@ carry premium data/all --instruments 'ETHUSDT-*' --html premium.html
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backtest.cli.parser import add_command, time_option
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from backtest.data.store import Dataset
     from backtest.instruments import Instrument
     from backtest.overview import Overview
+
+    Span = tuple[pd.Timestamp, pd.Timestamp]
 
 _DESCRIPTION = """print the premium at one time, and everything a carry trader reads beside it
 
@@ -103,13 +106,19 @@ def _run(arguments: argparse.Namespace) -> int:
     view = _view(arguments)
     if arguments.json:
         view.to_json(arguments.json)
-        print(f"JSON: {arguments.json}")
+        _tell("JSON", arguments.json)
     if arguments.html:
         view.report(arguments.html)
-        print(f"Page: {arguments.html}")
+        _tell("Page", arguments.html)
     if not (arguments.json or arguments.html):
         print(view)
     return 0
+
+
+def _tell(what: str, path: str) -> None:
+    """Name the file that was written; a pipe or a device gets the content and nothing more."""
+    if Path(path).expanduser().is_file():
+        print(f"{what}: {path}")
 
 
 def _view(arguments: argparse.Namespace) -> "Overview":
@@ -148,12 +157,35 @@ def _chosen_legs(dataset: "Dataset", arguments: argparse.Namespace, at: "pd.Time
         begins = "has no bars; import some" if first is None else f"begins at {first:%Y-%m-%dT%H:%M}; choose a later --at"
         known = f"nothing is known up to --at {arguments.at}: " if at else ""
         raise DataError(f"{known}the dataset {dataset.name} {begins}")
+    _refuse_late(dataset, spans, arguments, at)
     spot = _one("spot", "--spot", _of_kind(there, "spot"), arguments.spot, dataset.name)
     if not spot:
         raise DataError(f"a premium is measured against a spot, and the dataset {dataset.name} has none by then; it has {_names(there)}")
     alike = [one for one in there if one.base == spot[0].base]
     perpetual = _one("perpetual", "--perpetual", _of_kind(alike, "perpetual"), arguments.perpetual, dataset.name)
     return [one.id for one in (*spot, *perpetual, *_futures(_of_kind(alike, "future"), arguments.futures, dataset.name))]
+
+
+def _refuse_late(dataset: "Dataset", spans: "Mapping[str, Span | None]", arguments: argparse.Namespace, at: "pd.Timestamp | None") -> None:
+    """Raise DataError if all that an option names has no bar, or none up to the time."""
+    for kind, option, wanted in (
+        ("spot", "--spot", arguments.spot),
+        ("perpetual", "--perpetual", arguments.perpetual),
+        ("future", "--futures", arguments.futures),
+    ):
+        names = [one.id for one in _of_kind((dataset.instruments[name] for name in spans), kind) if _names_it(one.id, wanted, kind)]
+        begins = {name: span[0] for name in names if (span := spans[name]) is not None}
+        first = min(begins, key=lambda name: begins[name], default=None)
+        if names and first is None:
+            raise DataError(f"{option} {wanted}: {names[0]} has no bars in dataset {dataset.name}; import some")
+        if first is not None and at is not None and begins[first] > at:
+            begin = f"{begins[first]:%Y-%m-%dT%H:%M}"
+            raise DataError(f"{option} {wanted}: {first} has no bars up to --at {arguments.at}, it begins at {begin}; choose a later --at")
+
+
+def _names_it(name: str, wanted: str | None, kind: str) -> bool:
+    """Whether an option names an instrument: futures by a pattern, others by their id."""
+    return wanted is not None and (fnmatchcase(name, wanted) if kind == "future" else name == wanted)
 
 
 def _one(what: str, option: str, found: "Sequence[Instrument]", wanted: str | None, dataset: str) -> "list[Instrument]":

@@ -15,6 +15,7 @@ from backtest.curve.prices import annualized_premium, contango, days_to_expiry, 
 from backtest.errors import DataError
 from backtest.instruments import Kind
 from backtest.market import DAY, Floats, Market, instant, nanoseconds, utc
+from backtest.overview.begun import begun, market_by
 from backtest.overview.readings import answers
 from backtest.overview.scope import BEFORE, Scope
 from backtest.overview.view import Overview, Reading, Unit
@@ -36,23 +37,23 @@ def overview(
 
     at: its bar is the last one stamped then or earlier (default: the last bar); nothing later has a part in it.
     weighting, roll_days: of the basket, as in `premium_indicator`. cost: of the round trip, a fraction of notional (default: `round_trip_cost`).
-    The legs are the market's only spot, its perpetual and its dated futures; what they lack is a note. Raises DataError where the market has no spot, several, or several
-    perpetuals or products of futures, or neither of these, or where `at` is before its first bar; ParameterError for a parameter outside its rule.
+    The legs are the market's only spot, its perpetual and its dated futures, of what has had a bar by then; what they lack is a note. Raises DataError where there is no
+    spot, several, or several perpetuals or products of futures, or neither of these, or where `at` is before the first bar; ParameterError for a parameter outside its rule.
     """
     bar = _bar(market, at)
     number("cost", cost, least=0.0)
-    begun = [one for one in market.instruments.values() if market.first_bar(one.id) <= bar]
-    futures, perpetuals = ([one for one in begun if one.kind is kind] for kind in (Kind.FUTURE, Kind.PERPETUAL))
-    if not futures and not perpetuals:
+    there, market = begun(market, bar), market_by(market, bar)
+    kinds = {one.kind for one in there}
+    if not kinds & {Kind.FUTURE, Kind.PERPETUAL}:
         raise DataError(
-            f"a premium needs a perpetual or dated futures beside the spot; {market.info.name} has {', '.join(one.id for one in begun)}"
+            f"a premium needs a perpetual or dated futures beside the spot; {market.info.name} has {', '.join(one.id for one in there)}"
         )
     scope = Scope(
         market=market,
         bar=bar,
         spot=market.spot,
-        future=market.future_chain() if futures else None,
-        perpetual=(market.leg(perpetuals[0].id) if len(perpetuals) == 1 else market.perpetual) if perpetuals else None,
+        future=market.future_chain() if Kind.FUTURE in kinds else None,
+        perpetual=market.perpetual if Kind.PERPETUAL in kinds else None,
         weighting=weighting,
         roll_days=roll_days,
         cost=cost,

@@ -11,7 +11,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from backtest.curve.activity import open_interest
+from backtest.curve.activity import open_interest, traded
+from backtest.curve.prices import premium
 from backtest.curve.term_structure import Shape, constant_maturity, term_curvature, term_shape, term_slope
 from backtest.market import Floats
 from backtest.overview.scope import Scope
@@ -60,7 +61,9 @@ class Hours(IntEnum):
 
 
 def _carries(scope: Scope) -> Floats:
-    return net_carry(scope.market, scope.chain, scope.spot, cost=scope.cost)
+    """Net carry of the contracts that trade: nobody earns that of an old close. [contract, bar]"""
+    carry = net_carry(scope.market, scope.chain, scope.spot, cost=scope.cost)
+    return np.where(traded(scope.market, scope.chain) > 0.0, carry, np.nan)
 
 
 def _best(scope: Scope, place: int) -> str:
@@ -70,9 +73,10 @@ def _best(scope: Scope, place: int) -> str:
 
 def _break_even_of_best(scope: Scope) -> Floats:
     table = break_even_premium(scope.market, scope.chain, scope.spot, cost=scope.cost)
-    best = np.nan_to_num(_carries(scope), nan=-np.inf).argmax(axis=0)
-    paid: Floats = np.take_along_axis(table, best[None, :], axis=0)[0]
-    return paid
+    carries = np.nan_to_num(_carries(scope), nan=-np.inf)
+    best = carries.argmax(axis=0)[None, :]
+    paid, carry = (np.take_along_axis(values, best, axis=0)[0] for values in (table, carries))
+    return np.where(carry > -np.inf, paid, np.nan)
 
 
 def _open_interest(scope: Scope) -> Floats:
@@ -132,11 +136,15 @@ QUESTIONS = (
     ),
     Question(
         name="net_carry", label="best contract's net carry", unit=Unit.RATE, ask=lambda scope: np.fmax.reduce(_carries(scope), axis=0), words=_best,
-        meaning="a year, after financing and the round trip",
+        meaning="a year, after financing and the round trip; of those that trade",
     ),
     Question(
         name="break_even_premium", label="best contract's break-even", unit=Unit.FRACTION, ask=_break_even_of_best, words=_best,
         meaning="the premium at which that carry is nothing",
+    ),
+    Question(
+        name="perpetual_premium", label="perpetual's premium", unit=Unit.FRACTION, ask=lambda scope: premium(scope.market, scope.swap, scope.spot),
+        meaning="of the perpetual over the spot, (P − S)/S",
     ),
     Question(
         name="funding", label="7-day funding a year", unit=Unit.RATE, ask=lambda scope: annualized_funding(scope.market, scope.swap),

@@ -19,7 +19,10 @@ BEFORE = (1, 7, 30)  # days back at which every reading is told beside its prese
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scope:
-    """Which market, bar and legs a view is about, and how its basket and its costs are counted; the parameters are those of `overview`."""
+    """Which market, bar and legs a view is about, and how its basket and its costs are counted; the parameters are those of `overview`.
+
+    market: what had begun by the bar (`market_by`).
+    """
 
     market: Market
     bar: int

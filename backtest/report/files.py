@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: a reader finds the old file or the new one, never a half.
+"""Writing a file whole or not at all: a reader finds the old file or the new one, never a half. A pipe or a device is written to.
 
 write_atomically("reports/run.html", text, what="report", option="--report")
 write_figure("coverage.png", figure)
@@ -42,25 +42,36 @@ def write_figure(path: str | os.PathLike[str], figure: "Figure") -> Path:
 def write_atomically(path: str | os.PathLike[str], content: str | bytes, *, what: str, option: str) -> Path:
     """Write text in UTF-8, or bytes, beside the target, then rename it into place; missing folders are made.
 
+    Of a symbolic link the file that it names is replaced, and the link stays. What is there and no file, as a pipe or /dev/stdout, is written to.
     Errors: StorageError if the target can't be written; a file that was there before is unchanged.
     """
     target = Path(path).expanduser()
-    temporary = target.parent / f".{target.name}.{os.getpid()}.part"
+    written = content.encode() if isinstance(content, str) else content
     try:
         if target.is_dir():
             raise IsADirectoryError("it is a folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        if target.exists() and not target.is_file():
+            target.write_bytes(written)
+        else:
+            _replace(Path(os.path.realpath(target)), written)
     except OSError as error:
         reason = error.strerror or str(error)
         kept = " the file that was there is unchanged;" if target.is_file() else ""
         message = f"{what} can't be written to {target}: {reason};{kept} free some space, or choose another place with {option}"
         raise StorageError(message) from error
+    return target
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file anew beside the old one, and put it in its place."""
+    temporary = file.parent / f".{file.name}.{os.getpid()}.part"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as part:
+            part.write(content)
+            part.flush()
+            os.fsync(part.fileno())
+        temporary.replace(file)
     finally:
         with suppress(OSError):
             temporary.unlink()
-    return target

@@ -8,7 +8,7 @@ Each figure stands beside what it was 1, 7 and 30 days before and its percentile
 import json
 import os
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def _head(view: Overview) -> list[str]:
         **{
             name: "none" if leg is None else f"{len(view.contracts)} alive" if leg.chain else leg.contracts[0] for name, leg in legs.items()
         },
-        "basket": f"weighting {view.basket.replace('_', ' ')}, each contract fades out over {view.roll_days:g} days",
+        "basket": f"weighting {view.basket.replace('_', ' ')}, {fading(view)}",
     }
     return [
         "=" * WIDTH,
@@ -92,8 +92,13 @@ def _head(view: Overview) -> list[str]:
     ]
 
 
+def fading(view: Overview) -> str:
+    """How contracts enter and leave the basket."""
+    return f"each contract fades in and out over {view.roll_days:g} days" if view.roll_days else "no fade"
+
+
 def _rule(title: str, first: int, width: int, columns: Sequence[str]) -> list[str]:
-    return [f"{title:<{first}}" + "".join(f"{name:>{width}}" for name in columns), "-" * WIDTH]
+    return [f"{title[: first - 1]:<{first}}" + "".join(f"{name:>{width}}" for name in columns), "-" * WIDTH]
 
 
 def _curve(view: Overview) -> list[str]:
@@ -108,8 +113,8 @@ def _curve(view: Overview) -> list[str]:
     lines = []
     for name, row in view.contracts.to_dict("index").items():
         rates = [row["annualized"], *(row[f"annualized_{days}d"] for days in BEFORE)]
-        cells = "".join(f"{percent(value):>9}" for value in (row["premium"], *rates))
-        lines.append(f"{str(name)[: CONTRACT - 1]:<{CONTRACT}}{number(row['days'], 1):>6}{cells}{percent(row['net_carry']):>11}")
+        cells = _cell(Unit.DAYS, row["days"], 6) + "".join(_cell(Unit.RATE, value, 9) for value in (row["premium"], *rates))
+        lines.append(f"{str(name)[: CONTRACT - 1]:<{CONTRACT}}{cells}{_cell(Unit.RATE, row['net_carry'], 11)}")
     return [*head, *lines]
 
 
@@ -120,10 +125,9 @@ def _activity(view: Overview) -> list[str]:
     lines = _rule(f"Contracts, {_base(view)}", CONTRACT, 12, ("break-even", "weight", "volume 1d", "open int."))
     lines[0] += f"{'state':>14}"
     for name, row in view.contracts.to_dict("index").items():
-        cells = (percent(row["break_even_premium"]), percent(row["weight"], 1), amount(row["volume"]), amount(row["open_interest"]))
-        lines.append(
-            f"{str(name)[: CONTRACT - 1]:<{CONTRACT}}" + "".join(f"{cell:>12}" for cell in cells) + f"{row['contango'] or UNKNOWN:>14}"
-        )
+        amounts = "".join(_cell(Unit.AMOUNT, row[column], 12) for column in ("volume", "open_interest"))
+        cells = f"{_cell(Unit.FRACTION, row['break_even_premium'], 12)}{percent(row['weight'], 1):>12}{amounts}"
+        lines.append(f"{str(name)[: CONTRACT - 1]:<{CONTRACT}}{cells}{row['contango'] or UNKNOWN:>14}")
     return lines
 
 
@@ -135,7 +139,7 @@ def _readings(view: Overview) -> list[str]:
     lines = _rule("Readings", LABEL, FIGURE, ("now", *DAYS_BACK))
     lines[0] += f"{'percentile':>{RANK}}"
     for reading in shown:
-        cells = "".join(f"{written(reading.unit, value):>{FIGURE}}" for value in (reading.now, *reading.before))
+        cells = "".join(_cell(reading.unit, value, FIGURE) for value in (reading.now, *reading.before))
         lines.append(f"{labelled(view, reading)[: LABEL - 1]:<{LABEL}}{cells}{percentile(reading):>{RANK}}")
         if reading.word:
             lines.append(f"  of {reading.word}")
@@ -166,17 +170,26 @@ def _notes(view: Overview) -> list[str]:
 
 
 def _wrapped(text: str, lead: str = "") -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=lead, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, WIDTH, initial_indent=lead, subsequent_indent="  ", break_on_hyphens=False)
 
 
-WRITTEN: dict[Unit, Callable[[float], str]] = {
-    Unit.RATE: percent,
-    Unit.FRACTION: percent,
-    Unit.SPREAD: lambda value: number(1e4 * value),
-    Unit.RATIO: number,
-    Unit.AMOUNT: lambda value: amount(value),
-    Unit.MONEY: lambda value: amount(value),
-    Unit.DAYS: lambda value: number(value, 1),
+def _cell(unit: Unit, value: float, width: int) -> str:
+    """A figure at the right of its column, apart from the one before: with fewer decimals where it is large, then short as an amount."""
+    texts = [written(unit, value)]
+    if known(value) and unit in WRITTEN:
+        scale, decimals, mark = WRITTEN[unit]
+        texts += [number(scale * value, places) + mark for places in reversed(range(decimals))]
+        texts += [amount(scale * value) + mark, f"{scale * value:.0e}{mark}"]
+    return f"{next((text for text in texts if len(text) < width), texts[-1]):>{width}}"
+
+
+# By what a figure is multiplied, its decimals, and what is put behind it; other units are amounts.
+WRITTEN: dict[Unit, tuple[float, int, str]] = {
+    Unit.RATE: (100.0, 2, "%"),
+    Unit.FRACTION: (100.0, 2, "%"),
+    Unit.SPREAD: (1e4, 2, ""),
+    Unit.RATIO: (1.0, 2, ""),
+    Unit.DAYS: (1.0, 1, ""),
 }
 
 
@@ -204,7 +217,10 @@ def percentile(reading: Reading) -> str:
 
 def written(unit: Unit, value: float) -> str:
     """A figure in the style of its unit."""
-    return WRITTEN[unit](value) if known(value) else UNKNOWN
+    if unit not in WRITTEN or not known(value):
+        return amount(value)
+    scale, decimals, mark = WRITTEN[unit]
+    return number(scale * value, decimals) + mark
 
 
 def amount(value: float) -> str:

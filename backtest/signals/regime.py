@@ -20,10 +20,10 @@ from backtest.instruments import Kind
 from backtest.market import YEAR, Floats, Market
 from backtest.memo import THE_SPOT, length, signal
 from backtest.rule import Duration, Leg, number
-from backtest.signals.extremes import percentile
+from backtest.signals.extremes import ranked
 from backtest.signals.funding import annualized_funding
 from backtest.signals.liquidity import DEPTHS, illiquidity
-from backtest.signals.trend import change, moving_average
+from backtest.signals.trend import averaged, changed
 
 Bools = npt.NDArray[np.bool_]
 
@@ -121,14 +121,14 @@ def regime_reason(market: Market, future: Leg | None = None, spot: Leg = THE_SPO
     """
     legs = _legs(market, future)
     deep, jump, repriced = _dynamics(market, legs, spot)
-    volatility = percentile(market, realised_volatility(market, spot), COMPARED, HISTORY)
+    volatility = ranked(market, realised_volatility(market, spot), slice(0, len(market)), COMPARED, HISTORY)
     causes = {
         Reason.VOLATILITY: _lasting(market, volatility, VOLATILITY_ENTER, VOLATILITY_LEAVE),
         Reason.BACKWARDATION: _lasting(market, deep, WORTH_A_TRADE, 0.0),
         Reason.PREMIUM_JUMP: _lasting(market, jump, JUMP_ENTER, JUMP_LEAVE),
         Reason.ILLIQUIDITY: _lasting(market, _scarcity(market, spot, legs), ILLIQUIDITY_ENTER, ILLIQUIDITY_LEAVE),
     }
-    price = _shared(np.log(market.last_known(one_spot(spot).contracts[0])))
+    price = np.log(market.last_known(one_spot(spot).contracts[0]))
     trending = np.zeros(len(market), dtype=bool)
     for strength in (_strength(market, price, price), repriced):
         trending |= _lasting(market, strength, TREND_ENTER, TREND_LEAVE)
@@ -176,7 +176,7 @@ def _dynamics(market: Market, legs: list[Leg], spot: Leg) -> tuple[Floats, Float
     from_the_start = min((market.first_bar(name) for name in legs[-1].contracts), default=0) == 0 if legs else True
     for leg in legs[-1:] if from_the_start else legs:
         level = _level(market, leg, spot)
-        smoothed = moving_average(market, level, SMOOTHED)
+        smoothed = averaged(market, level, SMOOTHED)
         trend = np.where(_moved(market, smoothed, TREND_DAYS) < WORTH_A_TRADE, 0.0, _strength(market, smoothed, level))
         for measure, own in zip(measures, (-smoothed, _jump(market, level), trend), strict=True):
             since = int(np.argmin(np.isnan(own)))
@@ -188,8 +188,8 @@ def _dynamics(market: Market, legs: list[Leg], spot: Leg) -> tuple[Floats, Float
 
 def _jump(market: Market, level: Floats) -> Floats:
     """How unusual the last day's move of the premium's daily mean is, from 0 to 1; 0 for one that is worth no trade. [bar]"""
-    moved = _moved(market, moving_average(market, level, "1D"), 1)
-    return np.where(moved < WORTH_A_TRADE, 0.0, percentile(market, moved, COMPARED, HISTORY))
+    moved = _moved(market, averaged(market, level, "1D"), 1)
+    return np.where(moved < WORTH_A_TRADE, 0.0, ranked(market, moved, slice(0, len(market)), COMPARED, HISTORY))
 
 
 def _scarcity(market: Market, spot: Leg, legs: list[Leg]) -> Floats:
@@ -199,7 +199,7 @@ def _scarcity(market: Market, spot: Leg, legs: list[Leg]) -> Floats:
     if not found:
         return np.full(len(market), np.nan)
     known = (~np.isnan(found)).sum(axis=0)
-    return moving_average(market, _shared(np.where(known > 0, np.nansum(found, axis=0) / np.maximum(known, 1), np.nan)), "1D")
+    return averaged(market, np.where(known > 0, np.nansum(found, axis=0) / np.maximum(known, 1), np.nan), "1D")
 
 
 def _has_books(market: Market, name: str) -> bool:
@@ -210,21 +210,15 @@ def _has_books(market: Market, name: str) -> bool:
 
 def _strength(market: Market, values: Floats, raw: Floats) -> Floats:
     """How far values have come in the trend's days, in what a random walk with the daily moves of raw goes in them. [bar]"""
-    daily = moving_average(market, _shared(change(market, raw, "1D") ** 2), f"{TREND_DAYS}D")
+    daily = averaged(market, changed(market, raw, "1D") ** 2, f"{TREND_DAYS}D")
     with np.errstate(divide="ignore", invalid="ignore"):
         strength: Floats = _moved(market, values, TREND_DAYS) / np.sqrt(daily * TREND_DAYS)
     return np.where(daily > 0.0, strength, np.nan)
 
 
-def _shared(values: Floats) -> Floats:
-    """The array closed to writing, so that signals know it by itself instead of copying it."""
-    values.flags.writeable = False
-    return values
-
-
 def _moved(market: Market, values: Floats, days: int) -> Floats:
-    moved: Floats = np.abs(change(market, values, f"{days}D"))
-    return _shared(moved)
+    moved = changed(market, values, f"{days}D")
+    return np.abs(moved, out=moved)
 
 
 def _lasting(market: Market, values: Floats, enter: float, leave: float) -> Bools:

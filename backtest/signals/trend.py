@@ -20,6 +20,11 @@ from backtest.signals.extremes import FEWEST, since_known
 @signal
 def moving_average(market: Market, values: Floats, window: Duration = "7D") -> Floats:
     """Mean of the window's known values. [as values]"""
+    return averaged(market, values, window)
+
+
+def averaged(market: Market, values: Floats, window: Duration) -> Floats:
+    """`moving_average`, not kept. [as values]"""
     from backtest import rolling
 
     return since_known(market, values, window, rolling.mean(market.stamps, values, length(window)))
@@ -40,6 +45,11 @@ def crossing(market: Market, values: Floats, fast: Duration = "7D", slow: Durati
 @signal
 def change(market: Market, values: Floats, window: Duration = "7D") -> Floats:
     """Value − value at the last bar stamped at or before T − window; NaN if either is unknown or there is no such bar. [as values]"""
+    return changed(market, values, window)
+
+
+def changed(market: Market, values: Floats, window: Duration) -> Floats:
+    """`change`, not kept. [as values]"""
     before = _bar_before(market, window)
     difference: Floats = values - values[..., before]
     difference[..., before < 0] = np.nan

@@ -11,12 +11,12 @@ from backtest.report.blocks import Block, Cards, Cell, Facts, Heading, Points, S
 from backtest.report.files import write_atomically
 from backtest.report.html import render_page
 from backtest.report.premium.figures import drawn
-from backtest.report.premium_table import amount, kinds_shown, labelled, percentile, written
+from backtest.report.premium_table import amount, fading, kinds_shown, labelled, percentile, written
 from backtest.report.sections import drawing, fraction, heads, programs
 from backtest.report.words import UNKNOWN, instant, number, percent
 
 CARDS = (
-    "indicator", "premium_30d", "premium_90d", "premium_180d", "slope", "net_carry", "funding", "zscore", "volatility", "relative_volume", "leverage_ratio", "spread",
+    "indicator", "premium_30d", "premium_90d", "premium_180d", "slope", "net_carry", "perpetual_premium", "funding", "zscore", "volatility", "relative_volume", "leverage_ratio", "spread",
 )  # fmt: skip
 # The states that are told in a sentence, and the readings that explain them: a regime is explained by its reason.
 SAID = {"shape": "shape", "regime": "regime_reason", "crowding": "crowding", "quadrant": "quadrant"}
@@ -150,7 +150,7 @@ def _provenance(overview: Overview, missing: list[str]) -> Section:
             "history",
             f"{instant(market.clock[0])} to {instant(overview.time)} UTC, {overview.bar + 1:,} bars; nothing later has a part in this page",
         ),
-        ("basket", f"weighting {overview.basket.replace('_', ' ')}; a contract fades in and out over {overview.roll_days:g} days"),
+        ("basket", f"weighting {overview.basket.replace('_', ' ')}, {fading(overview)}"),
         ("round-trip cost", "by the venues' rules" if overview.cost is None else percent(overview.cost)),
     ]
     blocks: list[Block] = []
