@@ -252,8 +252,10 @@ class Market:
     def _lived(self, instrument: str, column: str) -> Floats:
         life = self.life(instrument)
         known = self._values(instrument, column) if self.has(instrument, column) else np.empty(0)
-        if len(known) == life.stop - life.start:  # a bar at every tick of the clock
-            return frozen(known)
+        if len(known) == life.stop - life.start:  # a bar at every tick of the clock: the loaded column itself
+            known = np.ascontiguousarray(known).view()
+            known.flags.writeable = False
+            return known
         out = np.full(life.stop - life.start, np.nan)
         if len(known):
             out[self._places(instrument) - life.start] = known

@@ -76,8 +76,12 @@ def net_carry(
         return net_carry(market, future, spot, cost=cost, reverse=reverse, staking=staking, capital=capital)
     number("cost", cost)
     stay = _earned(market, future, spot, reverse, staking, capital)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return table(market, future, lambda name, bars: stay(name, bars) - cost * 365.0 / days_left(market, name))
+
+    def net(name: str, bars: slice) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return stay(name, bars) - cost * 365.0 / days_left(market, name)
+
+    return table(market, future, net)
 
 
 @signal

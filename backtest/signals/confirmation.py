@@ -20,7 +20,7 @@ from backtest.instruments import Kind
 from backtest.market import Floats, Market
 from backtest.memo import THE_FUTURES, THE_PERPETUAL, THE_SPOT, signal
 from backtest.rule import Duration, Leg, number
-from backtest.signals.extremes import percentile
+from backtest.signals.extremes import ranked
 from backtest.signals.funding import annualized_funding
 from backtest.signals.trend import change
 
@@ -133,8 +133,8 @@ def crowding(
     number("level", level, above=0.0)
     if level > 1.0:
         raise ParameterError(f"level must be at most 1, the highest rank: level={level:g}")
-    curve = percentile(market, constant_maturity(market, future, spot, days=30.0), window)
-    funding = percentile(market, annualized_funding(market, perpetual, "7D"), window)[0]
+    dearness = np.array([constant_maturity(market, future, spot, days=30.0), annualized_funding(market, perpetual, "7D")[0]])
+    curve, funding = ranked(market, dearness, slice(0, len(market)), window)
     codes = Crowding.CURVE * (curve >= level) + Crowding.PERPETUAL * (funding >= level)
     return np.where(np.isnan(curve) | np.isnan(funding), np.nan, codes)
 

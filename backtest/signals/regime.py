@@ -8,6 +8,7 @@ beforehand; none was fitted to a result.
     why = bt.Reason(int(bt.regime_reason(market)[-1])).name
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 
 import numpy as np
@@ -120,13 +121,18 @@ def regime_reason(market: Market, future: Leg | None = None, spot: Leg = THE_SPO
     DataError without a spot, where there are several to choose from, or where the legs close at different hours.
     """
     legs = _legs(market, future)
-    deep, jump, repriced = _dynamics(market, legs, spot)
-    volatility = ranked(market, realised_volatility(market, spot), slice(0, len(market)), COMPARED, HISTORY)
+    with ThreadPoolExecutor() as threads:  # three questions that have nothing to do with each other
+        asked = [
+            threads.submit(_unusual, market, spot),
+            threads.submit(_scarcity, market, spot, legs),
+            threads.submit(_dynamics, market, legs, spot),
+        ]
+        volatility, scarcity, (deep, jump, repriced) = (one.result() for one in asked)
     causes = {
         Reason.VOLATILITY: _lasting(market, volatility, VOLATILITY_ENTER, VOLATILITY_LEAVE),
         Reason.BACKWARDATION: _lasting(market, deep, WORTH_A_TRADE, 0.0),
         Reason.PREMIUM_JUMP: _lasting(market, jump, JUMP_ENTER, JUMP_LEAVE),
-        Reason.ILLIQUIDITY: _lasting(market, _scarcity(market, spot, legs), ILLIQUIDITY_ENTER, ILLIQUIDITY_LEAVE),
+        Reason.ILLIQUIDITY: _lasting(market, scarcity, ILLIQUIDITY_ENTER, ILLIQUIDITY_LEAVE),
     }
     price = np.log(market.last_known(one_spot(spot).contracts[0]))
     trending = np.zeros(len(market), dtype=bool)
@@ -184,6 +190,11 @@ def _dynamics(market: Market, legs: list[Leg], spot: Leg) -> tuple[Floats, Float
                 measure[since:] = own[since:]
     deep, jump, trend = measures
     return deep, jump, trend
+
+
+def _unusual(market: Market, spot: Leg) -> Floats:
+    """How unusual the spot's volatility is, from 0 to 1. [bar]"""
+    return ranked(market, realised_volatility(market, spot), slice(0, len(market)), COMPARED, HISTORY)
 
 
 def _jump(market: Market, level: Floats) -> Floats:
