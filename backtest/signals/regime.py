@@ -122,12 +122,10 @@ def regime_reason(market: Market, future: Leg | None = None, spot: Leg = THE_SPO
     """
     legs = _legs(market, future)
     with ThreadPoolExecutor() as threads:  # three questions that have nothing to do with each other
-        asked = [
-            threads.submit(_unusual, market, spot),
-            threads.submit(_scarcity, market, spot, legs),
-            threads.submit(_dynamics, market, legs, spot),
-        ]
-        volatility, scarcity, (deep, jump, repriced) = (one.result() for one in asked)
+        unusual = threads.submit(_unusual, market, spot)
+        scarce = threads.submit(_scarcity, market, spot, legs)
+        deep, jump, repriced = threads.submit(_dynamics, market, legs, spot).result()
+    volatility, scarcity = unusual.result(), scarce.result()
     causes = {
         Reason.VOLATILITY: _lasting(market, volatility, VOLATILITY_ENTER, VOLATILITY_LEAVE),
         Reason.BACKWARDATION: _lasting(market, deep, WORTH_A_TRADE, 0.0),
