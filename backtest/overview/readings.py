@@ -59,7 +59,7 @@ def _word(scope: Scope, question: Question, value: float, place: int) -> str:
 def rank(market: Market, values: Floats, bar: int) -> float:
     """What `percentile(market, values, "365D", "30D")` says at one bar, without asking all the others."""
     first, now = int(np.argmax(~np.isnan(values))), values[bar]
-    if np.isnan(now) or market.stamps[bar] - (market.stamps[first] - market.step) < RANKED_FROM * DAY:
+    if np.isnan(now) or market.stamps[bar] - market.opens[first] < RANKED_FROM * DAY:
         return np.nan
     begin = np.searchsorted(market.stamps, market.stamps[bar] - RANKED_DAYS * DAY, side="right")
     known = values[begin : bar + 1]

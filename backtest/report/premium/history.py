@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.errors import DataError
+from backtest.joins import fresh
 from backtest.market import DAY, Floats
 from backtest.overview.view import Overview
 from backtest.report import style
@@ -31,9 +32,16 @@ def seen(overview: Overview, values: Floats, name: str) -> Floats:
     return cut
 
 
+def first_bar(overview: Overview) -> int:
+    """The first bar in which a premium is known: a spot alone, or futures alone, leave nothing to draw."""
+    market, legs = overview.market, [leg for leg in (overview.future, overview.perpetual) if leg is not None]
+    both = fresh(market, overview.spot) & np.logical_or.reduce([fresh(market, leg) for leg in legs])
+    return int(both.argmax())
+
+
 def span(overview: Overview) -> tuple[float, float]:
-    """Where the data begin and where the overview stands, in matplotlib's days since 1970."""
-    return overview.market.start / DAY, float(overview.market.stamps[overview.bar] / DAY)
+    """When a premium is first known and where the overview stands, in matplotlib's days since 1970."""
+    return overview.market.opens[first_bar(overview)] / DAY, float(overview.market.stamps[overview.bar] / DAY)
 
 
 def times(overview: Overview, bars: Integers) -> Floats:
@@ -44,12 +52,13 @@ def times(overview: Overview, bars: Integers) -> Floats:
 
 def cells(overview: Overview, count: int) -> tuple[Floats, Integers]:
     """Edges of so many equal stretches of time (days since 1970), and with how many bars each stretch begins: its bars are those from there to the next."""
-    stamps, start = overview.market.stamps[: overview.bar + 1], overview.market.start
+    first, stamps = first_bar(overview), overview.market.stamps[: overview.bar + 1]
+    start = int(overview.market.opens[first])
     length = (int(stamps[-1]) - start) / MILLISECOND
     # whole milliseconds: an edge that is meant to be a bar's end must not miss it by a rounding
-    edges = start + np.round(np.linspace(0.0, length, min(count, len(stamps)) + 1)).astype(np.int64) * MILLISECOND
+    edges = start + np.round(np.linspace(0.0, length, min(count, len(stamps) - first) + 1)).astype(np.int64) * MILLISECOND
     begins = np.searchsorted(stamps, edges, side="right")
-    begins[0], begins[-1] = 0, len(stamps)
+    begins[0], begins[-1] = first, len(stamps)
     return edges / DAY, begins
 
 
