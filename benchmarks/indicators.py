@@ -43,13 +43,13 @@ def main() -> int:
     if given.measure:
         print(json.dumps(measure(given.measure)))
         return 0
-    minutes = MINUTES // (10 if given.quick else 1)
+    minutes, others = MINUTES // (10 if given.quick else 1), busy()
     with tempfile.TemporaryDirectory() as folder:
         always, quarterly = (
             five_years(Path(folder) / name, minutes, listed) for name, listed in (("always", ALWAYS), ("quarterly", LISTED))
         )
         turns = [(turn(always), turn(quarterly)) for _ in range(ROUNDS)]
-    text = "\n".join(table(minutes, [first for first, _ in turns], [second for _, second in turns]))
+    text = "\n".join([lead(minutes), *others, "", *table([first for first, _ in turns], [second for _, second in turns])])
     print(text)
     if given.write:
         before, rest = README.read_text(encoding="utf-8").split(BEGIN)
@@ -78,13 +78,15 @@ def measure(dataset: str) -> dict[str, Any]:
     return {"taken": taken, "again": again, "unit": unit, "peak": int(peak) / 1024, "futures": len(market.future_chain().contracts)}
 
 
-def table(minutes: int, always: list[dict[str, Any]], quarterly: list[dict[str, Any]]) -> list[str]:
-    """What all signals take on either dataset, and the slowest of them on the first."""
+def lead(minutes: int) -> str:
     where = machine()
+    versions = f"Python {where['python']}, numpy {where['numpy']}"
+    return f"{minutes:,} minutes, {ROUNDS} rounds, a new process each; {where['cores']} cores, {where['processor']}, {versions}."
+
+
+def table(always: list[dict[str, Any]], quarterly: list[dict[str, Any]]) -> list[str]:
+    """What all signals take on either dataset, and the slowest of them on the first."""
     rows = [
-        f"{minutes:,} minutes, {ROUNDS} rounds, a new process each; {where['cores']} cores, {where['processor']}, Python {where['python']}, numpy {where['numpy']}.",
-        *busy(),
-        "",
         f"| {len(always[0]['taken'])} signals with their defaults, a spot, a perpetual and | times `numpy.cumsum` of a row | seconds (least – most) | peak MB |",
         "|---|---:|---:|---:|",
     ]
