@@ -27,7 +27,7 @@ AT_A_TIME, LONGEST = 2, 120
 PLAIN_OPTIONS = "-x -q -p no:cacheprovider -p no:xdist -W error -W ignore::pytest.PytestAssertRewriteWarning"  # preloaded: not rewritten
 SEEDS, WALKED_SEEDS = 100, 40
 QUICK_TESTS = ("tests/test_golden.py", "tests/mutations.py")
-KERNELS, TAPES, SIMULATE, MARKET, CURVE = (f"backtest/{name}.py" for name in ("kernels", "tapes", "simulate", "market", "curve"))
+KERNELS, TAPES, SIMULATE, MARKET, CURVE = (f"backtest/{name}.py" for name in ("kernels", "tapes", "simulate", "market", "curve/prices"))
 
 
 class Fault(NamedTuple):
