@@ -138,40 +138,45 @@ def values_of(found: argparse.Namespace, owner: type) -> dict[str, Any]:
     }
 
 
-def command_line(strategy: type[Strategy], program: str) -> Parser:
-    """The parser of a strategy's script."""
-    parser = Parser(prog=program, description=strategy.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    general = parser.add_argument_group("run")
-    general.add_argument("--data", default=None, metavar="DIR", help=f"dataset (default: {SAMPLE}, simulated, made if it is not there)")
-    general.add_argument(
+def add_loading(group: argparse._ArgumentGroup) -> None:
+    """Add the options about how a dataset is read, which every command that loads a market has."""
+    group.add_argument(
         "--instruments",
         nargs="+",
         metavar="PATTERN",
         help="load only these, by id or pattern, as ETHUSDT-SPOT '*.cme' (default: all of the dataset)",
     )
-    general.add_argument(
+    group.add_argument(
         "--currency",
         metavar="C",
         help="turn all prices into this currency, as USD, by the dataset's series such as USDTUSD (default: none)",
     )
-    general.add_argument(
-        "--start", metavar="D", help="run from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: the data's beginning)"
-    )
-    general.add_argument("--end", metavar="D", help="run up to this time, included (default: the data's end)")
-    general.add_argument("--freq", metavar="F", help="resample to coarser bars, as 1D or 4h")
-    general.add_argument(
+    group.add_argument("--freq", metavar="F", help="resample to coarser bars, as 1D or 4h")
+    group.add_argument(
         "--clock",
         nargs="+",
         metavar="PATTERN",
         help="end all bars where those of these instruments end, as '*.cme' (default: each its own)",
     )
-    general.add_argument("--staleness", default="0s", metavar="T", help="how old a close may be and still meet another (default: 0s)")
-    general.add_argument(
+    group.add_argument("--staleness", default="0s", metavar="T", help="how old a close may be and still meet another (default: 0s)")
+    group.add_argument(
         "--max-gap",
         default=None,
         metavar="T",
         help="longest hole in the bars that is only noted (default: 1 day, or 4 bars if that is longer)",
     )
+
+
+def command_line(strategy: type[Strategy], program: str) -> Parser:
+    """The parser of a strategy's script."""
+    parser = Parser(prog=program, description=strategy.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    general = parser.add_argument_group("run")
+    general.add_argument("--data", default=None, metavar="DIR", help=f"dataset (default: {SAMPLE}, simulated, made if it is not there)")
+    add_loading(general)
+    general.add_argument(
+        "--start", metavar="D", help="run from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: the data's beginning)"
+    )
+    general.add_argument("--end", metavar="D", help="run up to this time, included (default: the data's end)")
     general.add_argument("--capital", default="100000", metavar="X", help="cash at the start, in the quote currency (default: 100000)")
     general.add_argument("--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html)")
     general.add_argument("--json", metavar="FILE", help="write the run as JSON too")

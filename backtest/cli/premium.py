@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from backtest.cli.parser import add_command, time_option
 from backtest.errors import DataError, ParameterError, did_you_mean
+from backtest.strategy import add_loading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,35 +72,8 @@ def add(commands: "Commands") -> None:
         "--roll-days", metavar="N", default="7", help="days before its last over which a contract fades out (default: %(default)s)"
     )
     count.add_argument("--cost", metavar="X", help="of the round trip, a fraction: 10 bps are 0.001 (default: the venues' fees)")
-    _add_loading(parser)
+    add_loading(parser.add_argument_group("data"))
     parser.set_defaults(run=_run)
-
-
-def _add_loading(parser: argparse.ArgumentParser) -> None:
-    """How the data are read: the options that strategies have, in the same words."""
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--instruments",
-        nargs="+",
-        metavar="PATTERN",
-        help="load only these, by id or pattern, as ETHUSDT-SPOT '*.cme' (default: all of the dataset)",
-    )
-    group.add_argument(
-        "--currency",
-        metavar="C",
-        help="turn all prices into this currency, as USD, by the dataset's series such as USDTUSD (default: none)",
-    )
-    group.add_argument("--freq", metavar="F", help="resample to coarser bars, as 1D or 4h")
-    group.add_argument(
-        "--clock",
-        nargs="+",
-        metavar="PATTERN",
-        help="end all bars where those of these instruments end, as '*.cme' (default: each its own)",
-    )
-    group.add_argument("--staleness", default="0s", metavar="T", help="how old a close may be and still meet another (default: 0s)")
-    group.add_argument(
-        "--max-gap", metavar="T", help="longest hole in the bars that is only noted (default: 1 day, or 4 bars if that is longer)"
-    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
