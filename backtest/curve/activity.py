@@ -64,6 +64,11 @@ def traded(market: Market, leg: Leg = THE_FUTURES, window: Duration = "1D") -> F
     return out
 
 
+def summed(values: Floats) -> Floats:
+    """Sum over the contracts that are known; NaN where none is. [contract, bar] → [bar]"""
+    return np.where(np.isnan(values).all(axis=0), np.nan, np.nansum(values, axis=0))
+
+
 def _interest(market: Market, name: str) -> Floats | None:
     """Open interest of one contract from the best source that knows it at each bar; None if it has none. [bar]"""
     sources: list[Floats] = []

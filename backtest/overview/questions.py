@@ -11,7 +11,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from backtest.curve.activity import open_interest, traded
+from backtest.curve.activity import open_interest, summed, traded
 from backtest.curve.prices import premium
 from backtest.curve.term_structure import Shape, constant_maturity, term_curvature, term_shape, term_slope
 from backtest.market import Floats
@@ -77,12 +77,6 @@ def _break_even_of_best(scope: Scope) -> Floats:
     best = carries.argmax(axis=0)[None, :]
     paid, carry = (np.take_along_axis(values, best, axis=0)[0] for values in (table, carries))
     return np.where(carry > -np.inf, paid, np.nan)
-
-
-def _open_interest(scope: Scope) -> Floats:
-    """Open interest of all contracts together. [bar]"""
-    table = open_interest(scope.market, scope.derivative)
-    return np.where(np.isnan(table).all(axis=0), np.nan, np.nansum(table, axis=0))
 
 
 def _tenor(days: int) -> Question:
@@ -179,7 +173,7 @@ QUESTIONS = (
         meaning="change of the index as it was known",
     ),
     Question(
-        name="open_interest", label="open interest", unit=Unit.AMOUNT, ask=_open_interest,
+        name="open_interest", label="open interest", unit=Unit.AMOUNT, ask=lambda scope: summed(open_interest(scope.market, scope.derivative)),
         meaning="of the perpetual, without one of the dated futures",
     ),
     Question(

@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from backtest.curve import premium
-from backtest.curve.activity import open_interest
+from backtest.curve.activity import open_interest, summed
 from backtest.curve.basket import premium_indicator
 from backtest.curve.term_structure import constant_maturity
 from backtest.errors import DataError, ParameterError
@@ -54,7 +54,7 @@ def quadrant(market: Market, leg: Leg = THE_PERPETUAL, spot: Leg = THE_SPOT, win
     """
     dearness = premium_indicator(market, leg, spot) if leg.kind is Kind.FUTURE else premium(market, leg, spot)[0]
     up = change(market, dearness, window)
-    more = _summed(change(market, open_interest(market, leg), window))
+    more = summed(change(market, open_interest(market, leg), window))
     codes = np.where(
         up > 0.0,
         np.where(more > 0.0, Quadrant.NEW_LEVERAGE, Quadrant.SHORT_COVERING),
@@ -85,7 +85,7 @@ def leverage_ratio(market: Market, leg: Leg = THE_PERPETUAL) -> Floats:
         raise DataError(
             f'dataset {market.info.name} has nothing to compare open interest with; import a series "exchange_reserve" in coins, or "market_cap" in money'
         )
-    return _summed(held) / np.where(backing > 0.0, backing, np.nan)
+    return summed(held) / np.where(backing > 0.0, backing, np.nan)
 
 
 @signal
@@ -95,7 +95,7 @@ def leverage_divergence(market: Market, leg: Leg = THE_PERPETUAL, window: Durati
     Above 0 leverage grows faster than positions do: what backs them leaves the exchanges or loses value. NaN where `leverage_ratio` is at either end of the window,
     or open interest is 0. Errors as there.
     """
-    pair = np.stack([leverage_ratio(market, leg), _summed(open_interest(market, leg))])
+    pair = np.stack([leverage_ratio(market, leg), summed(open_interest(market, leg))])
     ratio, held = change(market, np.log(np.where(pair > 0.0, pair, np.nan)), window)
     divergence: Floats = ratio - held
     return divergence
@@ -137,8 +137,3 @@ def crowding(
     curve, funding = ranked(market, dearness, slice(0, len(market)), window)
     codes = Crowding.CURVE * (curve >= level) + Crowding.PERPETUAL * (funding >= level)
     return np.where(np.isnan(curve) | np.isnan(funding), np.nan, codes)
-
-
-def _summed(values: Floats) -> Floats:
-    """Sum over the contracts that are known; NaN where none is. [contract, bar] → [bar]"""
-    return np.where(np.isnan(values).all(axis=0), np.nan, np.nansum(values, axis=0))
