@@ -31,11 +31,24 @@ from backtest.curve import (
     traded_volume,
 )
 from backtest.errors import CarryError, DataError, ParameterError, StorageError
+from backtest.execution import Execution, Margin
 from backtest.load import load_market
 from backtest.market import Market
 from backtest.memo import SIGNALS, signal
 from backtest.overview import Overview, overview
-from backtest.rule import Execution, Leg, Margin, Rule, Sides, param
+from backtest.rule import Leg, Rule, Sides, param
+from backtest.scenarios import (
+    BasisGap,
+    Cascade,
+    Deleveraging,
+    FundingFlip,
+    Outage,
+    Recall,
+    Scenario,
+    SlowTransfers,
+    Spreads,
+    WorstCase,
+)
 from backtest.signals import (
     Crowding,
     Quadrant,
@@ -44,6 +57,7 @@ from backtest.signals import (
     annualized_funding,
     break_even_premium,
     breakout,
+    by_regime,
     change,
     crossing,
     crowding,
@@ -68,6 +82,9 @@ from backtest.signals import (
     regime,
     regime_reason,
     relative_volume,
+    size_by_liquidity,
+    size_by_percentile,
+    size_by_volatility,
     speed,
     spot_lead,
     spread,
@@ -79,6 +96,7 @@ from backtest.signals import (
     zscore,
 )
 from backtest.strategy import Strategy, main
+from backtest.stress import StressTest, stress
 
 if TYPE_CHECKING:
     from backtest.result import Result
@@ -86,15 +104,17 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "SIGNALS", "CarryError", "Crowding", "DataError", "Execution", "Leg", "Margin", "Market", "Overview", "ParameterError", "Quadrant",
-    "Reason", "Regime", "Result", "Rule", "Shape", "Sides", "StorageError", "Strategy", "Weighting", "__version__",
-    "annualized_funding", "annualized_premium", "basket_contributions", "basket_weights", "break_even_premium", "breakout", "change",
-    "constant_maturity", "contango", "crossing", "crowding", "cumulative_volume_delta", "current_funding", "days_to_expiry", "depth",
-    "financing_rate", "futures_vs_perpetual", "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio", "load_market",
-    "long_short_ratio", "macro_trend", "main", "moving_average", "near_event", "near_expiry", "net_carry", "open_interest", "overview",
-    "pairs", "param", "percentile", "premium", "premium_indicator", "quadrant", "realised_volatility", "regime", "regime_reason",
-    "relative_volume", "run", "signal", "speed", "spot_lead", "spread", "stay_carry", "term_curvature", "term_shape", "term_slope",
-    "traded", "traded_volume", "trend_slope", "trend_t", "venue_closed", "volume_delta", "zscore",
+    "SIGNALS", "BasisGap", "CarryError", "Cascade", "Crowding", "DataError", "Deleveraging", "Execution", "FundingFlip", "Leg",
+    "Margin", "Market", "Outage", "Overview", "ParameterError", "Quadrant", "Reason", "Recall", "Regime", "Result", "Rule", "Scenario",
+    "Shape", "Sides", "SlowTransfers", "Spreads", "StorageError", "Strategy", "StressTest", "Weighting", "WorstCase", "__version__",
+    "annualized_funding", "annualized_premium", "basket_contributions", "basket_weights", "break_even_premium", "breakout", "by_regime",
+    "change", "constant_maturity", "contango", "crossing", "crowding", "cumulative_volume_delta", "current_funding", "days_to_expiry",
+    "depth", "financing_rate", "futures_vs_perpetual", "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio",
+    "load_market", "long_short_ratio", "macro_trend", "main", "moving_average", "near_event", "near_expiry", "net_carry",
+    "open_interest", "overview", "pairs", "param", "percentile", "premium", "premium_indicator", "quadrant", "realised_volatility",
+    "regime", "regime_reason", "relative_volume", "run", "signal", "size_by_liquidity", "size_by_percentile", "size_by_volatility",
+    "speed", "spot_lead", "spread", "stay_carry", "stress", "term_curvature", "term_shape", "term_slope", "traded", "traded_volume",
+    "trend_slope", "trend_t", "venue_closed", "volume_delta", "zscore",
 ]  # fmt: skip
 _COMPILED = {"run": "backtest.simulate", "Result": "backtest.result"}  # imported when first used: numba takes a third of a second
 

@@ -7,10 +7,15 @@ the cumulated rate. While positions are unchanged, every source of PnL is quanti
 
 An account at rest is in a box: signal, premium and margin below their levels, equity above its loss level, bar before `horizon`. A bar inside the
 box changes nothing, and the step acts by the same levels; so `advance` may jump from event to event, and walking every bar gives the same numbers.
-The search may stop too early, never too late. All sides of the box look upwards ("at or above its level"), so one search serves them all.
+The search may stop too early, never too late. All sides of the box look upwards ("at or above its level"), so one search serves them all. Features
+that no level can stand for (`RULE.walks`) take the step at every bar.
 
-The order of a bar is that of `semantics.md`. Helpers get records, which are pointers, and scalars: an array handed on costs reference counting. The
-constants stand here too, because numba does not see a change in another file.
+An inverse contract is a linear one on the price's reciprocal, paid in coin: its unit is one of face sold (u = −W), worth coins·coin + u·value index, and
+margin compares coins. So the same lines serve both; what differs stands in `value_at`, `trade_leg` and `end_inside`.
+
+The order of a bar is that of `semantics.md`. A `Desk` is the records that a step works on: the account with the bar, the rule, two legs with their quotes of
+the bar, and their terms. Records are pointers; an array handed to a helper would cost reference counting, so only `advance` sees arrays. The constants
+stand here too, because numba does not see a change in another file.
 """
 
 import math
@@ -23,14 +28,22 @@ from numba import njit
 Floats = npt.NDArray[np.float64]
 Record = Any  # a row of a structured array: numba's Record, numpy's void
 
-FLAT, OPENING, HELD, RESIZING, CLOSING = range(5)
+FLAT, OPENING, HELD, RESIZING, ROLLING, CLOSING = range(6)
 constant: Any = np.int64  # where one is handed on: numba compiles a function anew for each literal int that it is called with
-NONE, LIQUIDATION, EXPIRY, STOP, LOSS, DAYS, TIME, SIGNAL, END = map(constant, range(9))
+(
+    NONE, LIQUIDATION, DELEVERAGING, EXPIRY, STOP, LOSS, DRAWDOWN, EXPOSURE, LIQUIDITY, RECALL, UNFILLED, DAYS, TIME, CONVERGENCE, SIGNAL, END,
+) = map(constant, range(16))  # fmt: skip
 LONG_SLOT, SHORT_SLOT = map(constant, range(2))
-REASONS = ("", "liquidation", "expiry", "stop", "loss", "days to expiry", "time", "signal", "end of data")
-ENTERED, EXITED, RESIZED, SETTLED, LIQUIDATED = range(5)
-ACTIONS = ("entry", "exit", "resize", "settlement", "liquidation")
+AT_OPEN, AT_END = map(constant, range(2))  # of a bar: which accruals and rates are booked
+REASONS = (
+    "", "liquidation", "deleveraging", "expiry", "stop", "loss", "drawdown", "exposure", "liquidity", "recall", "unfilled", "days to expiry", "time",
+    "no convergence", "signal", "end of data",
+)  # fmt: skip
+ENTERED, EXITED, RESIZED, ROLLED, SETTLED, LIQUIDATED, DELEVERAGED = map(constant, range(7))
+ACTIONS = ("entry", "exit", "resize", "roll", "settlement", "liquidation", "deleveraging")
 ISOLATED, CROSS, OFF = range(3)
+WAIT, CHASE, UNDO = range(3)
+BEFORE, AFTER, BETTER = range(3)
 SOURCES = (
     "price_long", "price_short", "legging", "funding", "financing", "idle_cash",
     "borrow", "staking", "fees", "slippage", "settlement", "liquidation",
@@ -38,6 +51,9 @@ SOURCES = (
 LEGGING_ROW, FUNDING_ROW, FINANCING_ROW, IDLE_CASH_ROW, BORROW_ROW, STAKING_ROW = 2, 3, 4, 5, 6, 7  # where they stand in SOURCES
 
 OPEN, CLOSE, MARK_HIGH, MARK_LOW, HALF_SPREAD, ACCRUAL_LONG, ACCRUAL_SHORT = range(7)  # rows of a leg's tape
+ROOM_BUY, ROOM_SELL, IMPACT, STRESS = range(4)  # rows of its orders, where it is limited
+COIN_ACCRUAL, VALUE_OPEN, VALUE_CLOSE = range(3)  # rows of its coins, where it is inverse
+COIN_OPEN, COIN_CLOSE = range(2)  # rows of the coin's prices
 BORROW, IDLE = range(2)  # rows of the rates
 SMALL_BITS, LARGE_BITS = 5, 9
 SMALL, LARGE = 1 << SMALL_BITS, 1 << LARGE_BITS  # bars in a block, and in a block of blocks
@@ -45,7 +61,10 @@ BLOCKS_BITS = LARGE_BITS - SMALL_BITS
 BLOCKS = 1 << BLOCKS_BITS
 NEVER = 2**62
 TIERS = 12
-ROWS_A_BAR = 6  # most ledger rows, fills or trades that one bar can add
+ROWS_A_BAR = 8  # most ledger rows, fills or trades that one bar can add
+DAY = 86_400_000_000_000
+ROUNDING = 1e-9  # a count of lots this much below a whole number is that number, a rest this small is nothing
+REBALANCED = 0.01  # of the cash in both wallets: a smaller difference is not worth a transfer
 
 f8, i8 = np.float64, np.int64
 SOURCE_FIELDS = [(name, f8) for name in SOURCES]
@@ -53,40 +72,58 @@ SOURCE_FIELDS = [(name, f8) for name in SOURCES]
 ACCOUNT = np.dtype(
     [
         *SOURCE_FIELDS,  # booked so far
-        # money: the interest-bearing balance and where its index was last booked
-        ("capital", f8), ("balance", f8), ("rate_reference", f8),
+        # money: the interest-bearing balance and where its index was last booked; of it in the short slot's wallet, and on its way there
+        ("capital", f8), ("balance", f8), ("rate_reference", f8), ("far", f8), ("transit", f8), ("transit_at", i8),
         # equity[t] = constant + coefficient * pair_index[t] + balance * rate_index[t], while `hedged`
-        ("constant", f8), ("coefficient", f8), ("hedged", i8),
+        ("constant", f8), ("coefficient", f8), ("hedged", i8), ("coin_reference", f8),
         # the trade
-        ("phase", i8), ("side", i8), ("pair", i8), ("reason", i8), ("started", i8), ("entry_equity", f8),
+        ("phase", i8), ("side", i8), ("pair", i8), ("reason", i8), ("started", i8), ("complete", i8), ("entry_equity", f8),
         ("exit_time", i8), ("idle_until", i8),
+        ("tranche", i8), ("tranches", i8), ("due", i8), ("next_pair", i8), ("roll_ready", i8),
+        ("peak", f8), ("paused_until", i8),
         # the box
-        ("exit_level", f8), ("premium_level", f8), ("loss_level", f8), ("time_bar", i8), ("days_bar", i8), ("horizon", i8),
-        # rows written
-        ("changes", i8), ("fills", i8), ("trades", i8),
+        ("exit_level", f8), ("stop_level", f8), ("converge_level", f8), ("premium_level", f8), ("annual_level", f8), ("loss_level", f8),
+        ("time_bar", i8), ("days_bar", i8), ("converge_bar", i8), ("roll_bar", i8), ("due_bar", i8), ("horizon", i8),
+        # the bar
+        ("bar", i8), ("opened", i8), ("stamp", i8), ("borrow_rate", f8), ("borrow_rate_before", f8), ("idle_rate", f8), ("idle_rate_before", f8),
+        ("pair_index", f8), ("exit_signal", f8), ("premium", f8), ("annualized", f8), ("illiquid", f8), ("scale", f8), ("available", f8),
+        ("expected_at", i8), ("expected_rate", f8), ("next_payment", i8), ("coin", f8), ("coin_open", f8),
+        # rows written; the terms in force
+        ("changes", i8), ("fills", i8), ("trades", i8), ("period", i8), ("period_end", i8),
     ],
     align=True,
 )  # fmt: skip
 LEG = np.dtype(
     [
-        ("quantity", f8), ("target", f8), ("reference", f8), ("accrual_reference", f8),
-        ("entry", f8), ("entry_accrual", f8), ("collateral", f8),  # its margin account
-        ("stress_level", f8), ("entry_reference", f8),
+        ("quantity", f8), ("target", f8), ("goal", f8), ("unit", f8), ("held", f8), ("share", f8), ("ready", i8),
+        ("reference", f8), ("accrual_reference", f8),
+        ("entry", f8), ("entry_accrual", f8), ("collateral", f8), ("coins", f8),  # its margin account
+        ("coming", f8), ("coming_at", i8), ("stress_level", f8), ("entered", f8), ("exited", f8),
+        # its quote of the bar
+        ("open", f8), ("price_open", f8), ("close", f8), ("high", f8), ("low", f8), ("half_spread", f8), ("accrual", f8), ("accrual_before", f8),
+        ("margin_accrual", f8), ("margin_accrual_before", f8), ("value_open", f8), ("value_close", f8),
+        ("room_buy", f8), ("room_sell", f8), ("impact", f8), ("stress", f8),
     ],
     align=True,
 )  # fmt: skip
 TERMS = np.dtype(
     [
-        ("present", i8), ("derivative", i8), ("quoted", i8), ("fee", f8), ("half_spread", f8), ("leverage", f8), ("delivery_fee", f8), ("liquidation_fee", f8),
+        ("present", i8), ("derivative", i8), ("inverse", i8), ("quoted", i8), ("limited", i8), ("maker", i8), ("latency", i8),
+        ("fee", f8), ("taker_fee", f8), ("unit_fee", f8), ("half_spread", f8), ("impact", f8), ("impact_square_root", i8), ("contract", f8),
+        ("leverage", f8), ("delivery_fee", f8), ("delivery_unit_fee", f8), ("liquidation_fee", f8),
         ("least_accrual", f8), ("tiers", i8), ("tier_floor", f8, (TIERS,)), ("tier_rate", f8, (TIERS,)), ("tier_deduction", f8, (TIERS,)),
     ],
     align=True,
 )  # fmt: skip
 RULE = np.dtype(
     [
-        ("enter", f8), ("exit", f8), ("plus", i8), ("minus", i8), ("legs", i8), ("first_slot", i8), ("margin", i8),
-        ("fraction", f8), ("resize_factor", f8), ("stop", f8), ("loss", f8),
-        ("expiry_nanoseconds", i8), ("max_hold", i8), ("cooldown", i8),
+        ("enter", f8), ("exit", f8), ("plus", i8), ("minus", i8), ("legs", i8), ("first_slot", i8), ("margin", i8), ("walks", i8),
+        ("fraction", f8), ("scaled", i8), ("resize_factor", f8), ("stop", f8), ("stop_annualized", f8), ("loss", f8), ("exposure", f8), ("drawdown", f8),
+        ("expiry_nanoseconds", i8), ("roll_nanoseconds", i8), ("max_hold", i8), ("converge", i8), ("cooldown", i8), ("pause", i8),
+        ("entry_tranches", i8), ("exit_tranches", i8), ("tranche_gap", i8), ("funding_tranches", i8),
+        ("perpetual_slot", i8), ("perpetual_inverse", i8), ("funding_entry", i8), ("hold_for_funding", i8), ("unstake", i8), ("policy", i8), ("patience", i8),
+        ("liquidity", i8), ("borrow_limited", i8), ("deleverage_bar", i8), ("deleverage_gap", f8),
+        ("wallets", i8), ("far_share", f8), ("transfer_delay", i8), ("transfer_fee", f8), ("top_up", f8), ("times_funding", i8), ("transfers", i8),
     ],
     align=True,
 )  # fmt: skip
@@ -102,9 +139,10 @@ PAIR = np.dtype(
 LEDGER = np.dtype(
     [
         ("bar", i8), ("pair", i8), ("side", i8), *SOURCE_FIELDS,
-        ("balance", f8), ("rate_reference", f8), ("constant", f8), ("coefficient", f8), ("hedged", i8),
-        ("long_quantity", f8), ("long_reference", f8), ("long_accrual", f8),
-        ("short_quantity", f8), ("short_reference", f8), ("short_accrual", f8),
+        ("balance", f8), ("rate_reference", f8), ("constant", f8), ("coefficient", f8), ("hedged", i8), ("coin_reference", f8),
+        ("far", f8), ("transit", f8),
+        ("long_quantity", f8), ("long_reference", f8), ("long_accrual", f8), ("long_coins", f8), ("long_share", f8), ("long_unit", f8),
+        ("short_quantity", f8), ("short_reference", f8), ("short_accrual", f8), ("short_coins", f8), ("short_share", f8), ("short_unit", f8),
     ],
     align=True,
 )  # fmt: skip
@@ -144,13 +182,17 @@ class SideTapes(NamedTuple):
     entry: Side  # [t]: s·signal of the pair that would be opened
     exit: Side  # −s·exit signal
     premium: Side  # s·premium
+    annualized: Side  # s·annualized premium
     long_stress: Side  # worst mark and accrual of the long slot, upwards
     short_stress: Side
     pair_index: Floats  # index of the long slot less that of the short slot
 
 
 class Tapes(NamedTuple):
-    """All that the loop reads. Bar t of a leg is at [start + t] of its tape; rates have one entry more than bars: [t + 1] is after bar t."""
+    """All that the loop reads. Bar t of a leg is at [start + t] of its tape; rates have one entry more than bars: [t + 1] is after bar t.
+
+    What no setting asks for has one entry, and is not read.
+    """
 
     plus: SideTapes
     minus: SideTapes
@@ -160,50 +202,45 @@ class Tapes(NamedTuple):
     long: Floats  # [row, position]
     short: Floats
     rates: Floats  # [BORROW | IDLE, t + 1], cumulated
+    periods: npt.NDArray[np.int64]  # first bar of each period of terms
+    long_orders: Floats  # [ROOM_BUY …, position]
+    short_orders: Floats
+    long_coin: Floats  # [COIN_ACCRUAL …, position]
+    short_coin: Floats
+    coin: Floats  # [COIN_OPEN | COIN_CLOSE, t]
+    scale: Floats  # [pair's position]
+    illiquid: Floats  # [pair's position]: 1 illiquid, 0 not, NaN unknown
+    available: Floats  # [t]: base units that may be borrowed
+    expected_at: npt.NDArray[np.int64]  # [t]: the payment that is near enough to wait for, 0 none
+    expected_rate: Floats  # [t]
+    next_payment: npt.NDArray[np.int64]  # [t]: the expected payment, 0 none
 
 
-class Quote(NamedTuple):
-    """One leg in one bar."""
+class Desk(NamedTuple):
+    """The records that a step works on."""
 
-    open: float
-    close: float
-    close_before: float
-    high: float
-    low: float
-    half_spread: float
-    accrual: float
-    accrual_before: float
-
-
-class Bar(NamedTuple):
-    """The rest of a bar."""
-
-    number: int
-    opened: int  # instant of its open
-    stamp: int
-    borrow: float
-    borrow_before: float
-    idle: float
-    idle_before: float
-    pair_index: float
-    exit_signal: float  # −s·exit signal of the pair held
-    premium: float  # s·premium of the pair held
+    account: Record
+    rule: Record
+    long: Record
+    short: Record
+    long_terms: Record
+    short_terms: Record
 
 
 # ---------------------------------------------------------------- the ledger of changes
 
 
 @kernel
-def equity(account: Record, long: Record, short: Record, bar: Bar, long_quote: Quote, short_quote: Quote) -> float:
-    """Equity at the close; the same sum, in the same order, as in the walk of `advance`."""
-    rate = bar.borrow if account.balance < 0.0 else bar.idle
+def equity(account: Record, long: Record, short: Record) -> float:
+    """Equity at the close; the same sum, in the same order, as in `first_by_equity` and `fill_equity`."""
+    rate = account.borrow_rate if account.balance < 0.0 else account.idle_rate
     if account.hedged != 0:
-        return account.constant + account.coefficient * bar.pair_index + account.balance * rate
+        return account.constant + account.coefficient * account.pair_index + account.balance * rate
     value = account.constant + account.balance * rate
     if long.quantity != 0.0:
-        value += long.quantity * (long_quote.close + long_quote.accrual)
+        value += long.quantity * (long.value_close + long.accrual) + long.coins * account.coin
     if short.quantity != 0.0:
-        value += short.quantity * (short_quote.close + short_quote.accrual)
+        value += short.quantity * (short.value_close + short.accrual) + short.coins * account.coin
     return value
 
 
@@ -216,7 +253,25 @@ def booked(account: Record) -> float:
 
 
 @kernel
-def book_leg(account: Record, leg: Record, terms: Record, accrual: float) -> None:
+def pay(account: Record, slot: int, amount: float) -> None:
+    """Cash of a slot, in its own wallet."""
+    account.balance += amount
+    if slot == SHORT_SLOT:
+        account.far += amount
+
+
+@kernel
+def gain_of(account: Record, leg: Record, value: float, coin: float) -> float:
+    """What a leg's reference price has gained since it was last booked; the reference moves here."""
+    gain = 0.0
+    if leg.quantity != 0.0:
+        gain = leg.quantity * (value - leg.reference) + leg.coins * (coin - account.coin_reference)
+    leg.reference = value
+    return gain
+
+
+@routine
+def book_earnings(account: Record, leg: Record, terms: Record, accrual: float) -> None:
     """Post what one unit has earned since the last change: funding stays in the margin account, staking and borrow fee are cash."""
     if leg.quantity != 0.0:
         earned = leg.quantity * (accrual - leg.accrual_reference)
@@ -232,55 +287,80 @@ def book_leg(account: Record, leg: Record, terms: Record, accrual: float) -> Non
 
 
 @routine
-def book(
-    account: Record, rule: Record, long: Record, short: Record, long_terms: Record, short_terms: Record,
-    long_price: float, short_price: float, long_accrual: float, short_accrual: float, borrow: float, idle: float,
-) -> None:  # fmt: skip
-    """Post every source up to now, at these prices and indices, and move the references here."""
-    together = rule.legs == 1 or (long.quantity != 0.0 and short.quantity != 0.0)
-    if long.quantity != 0.0:
-        gain = long.quantity * (long_price - long.reference)
-        if together:
-            account.price_long += gain
-        else:
-            account.legging += gain
-    if short.quantity != 0.0:
-        gain = short.quantity * (short_price - short.reference)
-        if together:
-            account.price_short += gain
-        else:
-            account.legging += gain
-    long.reference = long_price
-    short.reference = short_price
+def book(desk: Desk, long_value: float, short_value: float, coin: float, when: int) -> None:
+    """Post every source up to the bar's open or end, at these values, and move the references here."""
+    account, _rule, long, short, long_terms, short_terms = desk
+    gain = gain_of(account, long, long_value, coin)
+    hedged = gain * long.share
+    account.price_long += hedged
+    account.legging += gain - hedged
+    gain = gain_of(account, short, short_value, coin)
+    hedged = gain * short.share
+    account.price_short += hedged
+    account.legging += gain - hedged
+    account.coin_reference = coin
     if account.balance < 0.0:
-        interest = account.balance * (borrow - account.rate_reference)
+        interest = account.balance * ((account.borrow_rate if when == AT_END else account.borrow_rate_before) - account.rate_reference)
         account.financing += interest
     else:
-        interest = account.balance * (idle - account.rate_reference)
+        interest = account.balance * ((account.idle_rate if when == AT_END else account.idle_rate_before) - account.rate_reference)
         account.idle_cash += interest
     account.balance += interest
-    book_leg(account, long, long_terms, long_accrual)
-    book_leg(account, short, short_terms, short_accrual)
+    book_earnings(account, long, long_terms, long.accrual if when == AT_END else long.accrual_before)
+    book_earnings(account, short, short_terms, short.accrual if when == AT_END else short.accrual_before)
 
 
 @routine
-def rebase(account: Record, rule: Record, long: Record, short: Record, borrow: float, idle: float) -> None:
-    """After a change: where the money's index starts, and the constants of the equity sum."""
-    account.rate_reference = borrow if account.balance < 0.0 else idle
+def book_at_open(desk: Desk) -> None:
+    """Post every source up to the bar's open, where every held leg has its open, or its last close."""
+    book(desk, desk.long.value_open, desk.short.value_open, desk.account.coin_open, AT_OPEN)
+
+
+@routine
+def book_at_close(desk: Desk) -> None:
+    """Post every source up to the close."""
+    book(desk, desk.long.value_close, desk.short.value_close, desk.account.coin, AT_END)
+
+
+@routine
+def share_hedged(rule: Record, long: Record, short: Record) -> None:
+    """Which share of each slot is hedged: the smaller filled share over its own."""
+    long.share = short.share = 1.0
+    if rule.legs == 2:
+        of_long = abs(long.quantity) / abs(long.goal) if long.goal != 0.0 else 0.0
+        of_short = abs(short.quantity) / abs(short.goal) if short.goal != 0.0 else 0.0
+        if of_long > of_short:
+            long.share = of_short / of_long
+        elif of_short > of_long:
+            short.share = of_long / of_short
+
+
+@routine
+def rebase(desk: Desk, when: int) -> None:
+    """After a change: shares, where the money's index starts, the constants of the equity sum, and margin's side of the box."""
+    account, rule, long, short, long_terms, short_terms = desk
+    share_hedged(rule, long, short)
+    if account.balance < 0.0:
+        account.rate_reference = account.borrow_rate if when == AT_END else account.borrow_rate_before
+    else:
+        account.rate_reference = account.idle_rate if when == AT_END else account.idle_rate_before
     value = booked(account) - account.balance * account.rate_reference
     if long.quantity != 0.0:
-        value -= long.quantity * (long.reference + long.accrual_reference)
+        value -= long.quantity * (long.reference + long.accrual_reference) + long.coins * account.coin_reference
     if short.quantity != 0.0:
-        value -= short.quantity * (short.reference + short.accrual_reference)
+        value -= short.quantity * (short.reference + short.accrual_reference) + short.coins * account.coin_reference
     account.constant = value
     account.coefficient = long.quantity if long.quantity != 0.0 else -short.quantity
-    account.hedged = 1 if account.coefficient != 0.0 and (rule.legs == 1 or long.quantity == -short.quantity) else 0
+    alike = long_terms.inverse == 0 and short_terms.inverse == 0 and (rule.legs == 1 or long.quantity == -short.quantity)
+    account.hedged = 1 if account.coefficient != 0.0 and alike else 0
+    guard(long, long_terms, rule, spare(desk, LONG_SLOT))
+    guard(short, short_terms, rule, spare(desk, SHORT_SLOT))
 
 
 @routine
-def record(account: Record, long: Record, short: Record, bar: Bar, row: Record) -> None:
+def record(account: Record, long: Record, short: Record, row: Record) -> None:
     """One ledger row a change: what is held from now on, what is booked, and the references that the next differences start from."""
-    row.bar = bar.number
+    row.bar = account.bar
     row.pair = account.pair
     row.side = account.side
     row.price_long = account.price_long
@@ -300,12 +380,21 @@ def record(account: Record, long: Record, short: Record, bar: Bar, row: Record) 
     row.constant = account.constant
     row.coefficient = account.coefficient
     row.hedged = account.hedged
+    row.coin_reference = account.coin_reference
+    row.far = account.far
+    row.transit = account.transit
     row.long_quantity = long.quantity
     row.long_reference = long.reference
     row.long_accrual = long.accrual_reference
+    row.long_coins = long.coins
+    row.long_share = long.share
+    row.long_unit = long.unit
     row.short_quantity = short.quantity
     row.short_reference = short.reference
     row.short_accrual = short.accrual_reference
+    row.short_coins = short.coins
+    row.short_share = short.share
+    row.short_unit = short.unit
     account.changes += 1
 
 
@@ -371,46 +460,99 @@ def guard(leg: Record, terms: Record, rule: Record, spare: float) -> None:
     The accrual by then is unknown, so the level takes the least of the tape: it errs on the early side by maintenance rate × funding.
     """
     leg.stress_level = np.inf
-    if terms.derivative != 0 and leg.quantity != 0.0 and rule.margin != OFF:
+    if terms.derivative != 0 and leg.quantity != 0.0 and rule.margin != OFF and rule.walks == 0:
         level = breach(leg, terms, spare, terms.least_accrual)
         early = 1e-9 * abs(level)
         leg.stress_level = level - early if leg.quantity < 0.0 else -level - early
 
 
 @kernel
-def breached(leg: Record, terms: Record, quote: Quote, spare: float) -> bool:
+def breached(leg: Record, terms: Record, spare: float) -> bool:
     """True if the margin account is below the maintenance margin at the bar's worst mark."""
-    mark = quote.low if leg.quantity > 0.0 else quote.high
-    account = leg.collateral + spare + leg.quantity * (quote.accrual - leg.entry_accrual) + leg.quantity * (mark - leg.entry)
+    mark = leg.low if leg.quantity > 0.0 else leg.high
+    account = leg.collateral + spare + leg.quantity * (leg.margin_accrual - leg.entry_accrual) + leg.quantity * (mark - leg.entry)
     return account < maintenance(terms, abs(leg.quantity) * mark)
 
 
 @kernel
-def spare_cash(account: Record, rule: Record) -> float:
-    """What a cross margin account may draw on besides its collateral."""
-    if rule.margin == CROSS:
-        return max(account.balance, 0.0)
-    return 0.0
+def wallet(account: Record, rule: Record, slot: int) -> float:
+    """The cash that a slot may use."""
+    if rule.wallets == 0:
+        return account.balance
+    return account.far if slot == SHORT_SLOT else account.balance - account.far - abs(account.transit)
+
+
+@routine
+def spare(desk: Desk, slot: int) -> float:
+    """What a margin account may draw on besides its collateral: cash in cross mode, and the coins of the spot for an inverse contract. In its currency."""
+    account, rule, long, short, long_terms, short_terms = desk
+    _leg, other = (long, short) if slot == LONG_SLOT else (short, long)
+    inverse = long_terms.inverse if slot == LONG_SLOT else short_terms.inverse
+    value = max(wallet(account, rule, slot), 0.0) if rule.margin == CROSS else 0.0
+    if inverse != 0:
+        value = value / account.coin if value > 0.0 else 0.0
+        if other_is_spot(long_terms, short_terms, slot):
+            value += max(other.quantity, 0.0)
+    return value
+
+
+@kernel
+def other_is_spot(long_terms: Record, short_terms: Record, slot: int) -> bool:
+    """True if the slot's other one holds coins."""
+    present, derivative = (
+        (short_terms.present, short_terms.derivative) if slot == LONG_SLOT else (long_terms.present, long_terms.derivative)
+    )
+    return present != 0 and derivative == 0
 
 
 # ---------------------------------------------------------------- changes of position
 
 
+@kernel
+def whole(amount: float, step: float) -> float:
+    """The whole steps in an amount, with its sign; a count within rounding below a whole number is that number; all of it without a step."""
+    if step <= 0.0:
+        return amount
+    return math.copysign(math.floor(abs(amount) / step * (1.0 + ROUNDING)) * step, amount)
+
+
+@kernel
+def step_of(terms: Record, pair: Record) -> float:
+    """What a slot is traded in: lots, or whole contracts of an inverse one."""
+    return terms.contract if terms.inverse != 0 else pair.lot
+
+
+@kernel
+def chased(rule: Record, leg: Record, opened: int) -> bool:
+    """True if an order has waited so long that it takes what there is."""
+    return rule.policy == CHASE and opened - leg.ready >= rule.patience
+
+
 @routine
-def log_fill(
-    row: Record,
-    account: Record,
-    bar: Bar,
-    slot: int,
-    action: int,
-    quantity: float,
-    reference: float,
-    price: float,
-    fee: float,
-    slippage: float,
-) -> None:
+def order(account: Record, rule: Record, leg: Record, terms: Record, pair: Record) -> float:
+    """What of a leg's order fills at this open, signed; 0 for nothing."""
+    change = leg.target - leg.quantity
+    if change == 0.0 or not leg.open > 0.0 or account.opened < leg.ready:
+        return 0.0
+    if terms.limited == 0:
+        return change
+    if chased(rule, leg, account.opened):
+        return 0.0 if math.isnan(leg.impact) else change
+    if terms.maker == 0 and math.isnan(leg.impact):
+        return 0.0
+    room = leg.room_buy if (change > 0.0) == (terms.inverse == 0) else leg.room_sell
+    if terms.inverse != 0:
+        room *= leg.open
+    if abs(change) <= room:
+        return change
+    part = math.copysign(whole(room, step_of(terms, pair)), change)
+    return change if abs(change - part) <= ROUNDING * abs(leg.goal) else part
+
+
+@routine
+def log_fill(account: Record, slot: int, action: int, quantity: float, reference: float, price: float, fee: float, slippage: float, row: Record) -> None:  # fmt: skip
     """One row a fill."""
-    row.bar = bar.number
+    row.bar = account.bar
     row.slot = slot
     row.trade = account.trades
     row.action = action
@@ -424,71 +566,140 @@ def log_fill(
 
 
 @routine
-def fill_leg(account: Record, leg: Record, terms: Record, quote: Quote, bar: Bar, slot: int, row: Record) -> None:
-    """Trade the whole order at the open. Price = open·(1 ± half-spread); fee = rate·|Δq|·price; slippage = |Δq|·open·half-spread.
-
-    A derivative and a short spot live in an account apart: a fill settles it at the fill price and opens it anew.
-    """
-    change = leg.target - leg.quantity
-    half_spread = quote.half_spread if terms.quoted != 0 and quote.half_spread >= 0.0 else terms.half_spread
-    price = quote.open * (1.0 + math.copysign(half_spread, change))
-    fee = terms.fee * abs(change) * price
-    slippage = abs(change) * quote.open * half_spread
-    account.fees -= fee
-    account.slippage -= slippage
-    account.balance -= fee
-    if terms.derivative != 0 or leg.quantity < 0.0 or leg.target < 0.0:
-        if leg.quantity != 0.0:
-            account.balance += leg.collateral + leg.quantity * (price - leg.entry)
-            if terms.derivative != 0:
-                account.balance += leg.quantity * (quote.accrual_before - leg.entry_accrual)
-        leg.entry = price
-        leg.entry_accrual = quote.accrual_before
-        leg.collateral = abs(leg.target) * price / terms.leverage if terms.derivative != 0 else 0.0
-        account.balance -= leg.collateral
-    else:
-        account.balance -= change * price
-    action = ENTERED if account.phase == OPENING else RESIZED if account.phase == RESIZING else EXITED
-    log_fill(row, account, bar, slot, action, change, quote.open, price, fee, slippage)
-    leg.quantity = leg.target
+def cost_of(leg: Record, terms: Record, notional: float, taker: bool) -> float:
+    """What a fill pays beyond the open, as a fraction of it: half the spread and impact; a maker is paid half the spread."""
+    half_spread = leg.half_spread if terms.quoted != 0 and leg.half_spread >= 0.0 else terms.half_spread
+    if terms.limited == 0:
+        return half_spread
+    if not taker:
+        return -half_spread
+    return half_spread * leg.stress + leg.impact * (math.sqrt(notional) if terms.impact_square_root != 0 else notional)
 
 
 @routine
-def end_inside(
-    account: Record, leg: Record, terms: Record, quote: Quote, bar: Bar, slot: int, price: float, fee_rate: float, reason: int, rule: Record, row: Record
-) -> None:  # fmt: skip
-    """Within the bar the leg ends at `price`: its margin account pays out, less the delivery or liquidation fee."""
-    fee = fee_rate * abs(leg.quantity) * price
-    paid_out = leg.collateral + leg.quantity * (price - leg.entry) + leg.quantity * (quote.accrual - leg.entry_accrual) - fee
-    if reason == LIQUIDATION:
-        absorbed = max(-paid_out, 0.0) if rule.margin == ISOLATED else 0.0
-        account.liquidation += absorbed - fee
-        account.balance += paid_out + absorbed
+def trade_leg(desk: Desk, slot: int, change: float, taker: bool, action: int, row: Record) -> None:
+    """Trade at the open. Price = open·(1 ± cost), + when buying; fee = rate·worth; slippage = what the worse price costs.
+
+    A derivative and a short spot live in an account apart: a fill settles it at the fill price and opens it anew. Coins of a spot that is held are an
+    inverse contract's collateral.
+    """
+    account, _, long, short, long_terms, short_terms = desk
+    leg, other, terms = (long, short, long_terms) if slot == LONG_SLOT else (short, long, short_terms)
+    inverse = terms.inverse != 0
+    cost = cost_of(leg, terms, abs(change) if inverse else abs(change) * leg.open, taker)
+    bought = (change > 0.0) != inverse
+    price = leg.open * (1.0 + cost if bought else 1.0 - cost)
+    worth = abs(change) / price * account.coin_open if inverse else abs(change) * price
+    fee = (terms.taker_fee if taker else terms.fee) * worth + terms.unit_fee * (worth / price if inverse else abs(change))
+    slippage = worth * cost if inverse else abs(change) * leg.open * cost
+    account.fees -= fee
+    account.slippage -= slippage
+    pay(account, slot, -fee)
+    quantity = leg.quantity + change
+    if abs(leg.target - quantity) <= ROUNDING * abs(leg.goal):
+        quantity = leg.target
+    if terms.derivative != 0:
+        entry = 1.0 / price if inverse else price
+        money = account.coin_open if inverse else 1.0
+        if leg.quantity != 0.0:
+            gain = leg.quantity * (entry - leg.entry) + leg.quantity * (leg.margin_accrual_before - leg.entry_accrual)
+            pay(account, slot, (leg.collateral + gain) * money)
+        leg.entry = entry
+        leg.entry_accrual = leg.margin_accrual_before
+        backed = inverse and other.quantity > 0.0 and other_is_spot(long_terms, short_terms, slot)
+        leg.collateral = 0.0 if backed else abs(quantity) * entry / terms.leverage
+        leg.coins = leg.collateral - quantity * (entry + leg.entry_accrual) if inverse else 0.0
+        pay(account, slot, -leg.collateral * money)
+    elif leg.quantity < 0.0 or quantity < 0.0:
+        if leg.quantity != 0.0:
+            pay(account, slot, leg.quantity * (price - leg.entry))
+        leg.entry = price
     else:
-        account.settlement -= fee
-        account.balance += paid_out
-    log_fill(row, account, bar, slot, LIQUIDATED if reason == LIQUIDATION else SETTLED, -leg.quantity, price, price, fee, 0.0)
-    leg.quantity = leg.target = leg.collateral = 0.0
+        pay(account, slot, -change * price)
+    log_fill(account, slot, action, -change / price if inverse else change, leg.open, price, fee, slippage, row)
+    leg.quantity = quantity
 
 
 @kernel
-def leave(account: Record, long: Record, short: Record, bar: Bar, reason: int) -> None:
-    """Close what is held at the next open. From here only margin and expiry can interrupt: the box opens on its other sides."""
-    if account.phase != CLOSING:
-        account.phase = CLOSING
-        account.reason = reason
-    long.target = short.target = 0.0
-    account.exit_level = account.premium_level = np.inf
-    account.loss_level = -np.inf
+def mean_with(mean: float, before: float, reference: float, weight: float) -> float:
+    """A weighted mean with one more reference."""
+    return reference if before == 0.0 else mean + (reference - mean) * weight / (before + weight)
 
 
 @routine
-def begin_trade(account: Record, trade: Record, bar: Bar) -> None:
+def note_exit(leg: Record, slot: int, reference: float, weight: float, trade: Record) -> None:
+    """The mean reference at which a slot was left."""
+    if slot == LONG_SLOT:
+        trade.exit_long = mean_with(trade.exit_long, leg.exited, reference, weight)
+    else:
+        trade.exit_short = mean_with(trade.exit_short, leg.exited, reference, weight)
+    leg.exited += weight
+
+
+@routine
+def fill_leg(desk: Desk, slot: int, change: float, trade: Record, row: Record) -> None:
+    """Fill an order, or the part of it that there is room for, and keep its reference where the trade has a place for it."""
+    account, rule, long, short, long_terms, short_terms = desk
+    leg, terms = (long, long_terms) if slot == LONG_SLOT else (short, short_terms)
+    taker = terms.maker == 0 or chased(rule, leg, account.opened)
+    action = ENTERED if account.phase == OPENING else EXITED if account.phase == CLOSING else RESIZED
+    trade_leg(desk, slot, change, taker, action, row)
+    if account.phase == OPENING:
+        if slot == LONG_SLOT:
+            trade.entry_long = mean_with(trade.entry_long, leg.entered, leg.open, abs(change))
+        else:
+            trade.entry_short = mean_with(trade.entry_short, leg.entered, leg.open, abs(change))
+        leg.entered += abs(change)
+        trade.quantity = max(trade.quantity, abs(leg.quantity / leg.unit))
+    elif account.phase == CLOSING:
+        note_exit(leg, slot, leg.open, abs(change), trade)
+
+
+@kernel
+def value_at(leg: Record, terms: Record, price: float, coin: float) -> float:
+    """A unit's value index at a price inside the bar."""
+    return coin / price + coin * leg.margin_accrual - leg.accrual if terms.inverse != 0 else price
+
+
+@routine
+def end_inside(desk: Desk, slot: int, price: float, coin: float, action: int, trade: Record, row: Record) -> None:
+    """Within the bar the leg ends at `price`: its margin account pays out, less the delivery or liquidation fee."""
+    account, rule, long, short, long_terms, short_terms = desk
+    leg, other, terms = (long, short, long_terms) if slot == LONG_SLOT else (short, long, short_terms)
+    entry, money = (1.0 / price, coin) if terms.inverse != 0 else (price, 1.0)
+    size = abs(leg.quantity)
+    fee = 0.0
+    if action == LIQUIDATED:
+        fee = terms.liquidation_fee * size * entry * money
+    elif action == SETTLED:
+        fee = terms.delivery_fee * size * entry * money + terms.delivery_unit_fee * (
+            size * entry / price * money if terms.inverse != 0 else size
+        )
+    gain = leg.quantity * (entry - leg.entry) + leg.quantity * (leg.margin_accrual - leg.entry_accrual)
+    paid_out = (leg.collateral + gain) * money - fee
+    if action == LIQUIDATED:
+        backing = max(other.quantity, 0.0) * coin if terms.inverse != 0 and other_is_spot(long_terms, short_terms, slot) else 0.0
+        absorbed = max(-paid_out - backing, 0.0) if rule.margin == ISOLATED else 0.0
+        account.liquidation += absorbed - fee
+        paid_out += absorbed
+    elif action == SETTLED:
+        account.settlement -= fee
+    pay(account, slot, paid_out)
+    log_fill(account, slot, action, leg.quantity / price if terms.inverse != 0 else -leg.quantity, price, price, fee, 0.0, row)
+    note_exit(leg, slot, price, size, trade)
+    leg.quantity = leg.target = leg.collateral = leg.coins = 0.0
+
+
+@routine
+def begin_trade(desk: Desk, trade: Record) -> None:
     """Just before the first fill."""
+    account, rule, long, short, _, _ = desk
     account.started = 1
     account.entry_equity = booked(account)
-    trade.entered = bar.opened
-    trade.exited = bar.opened
+    account.loss_level = account.entry_equity * (1.0 - rule.loss)
+    long.entered = long.exited = short.entered = short.exited = 0.0
+    trade.entered = account.opened
+    trade.exited = account.opened
     trade.side = account.side
     trade.pair = account.pair
     trade.reason = END
@@ -499,9 +710,16 @@ def begin_trade(account: Record, trade: Record, bar: Bar) -> None:
 
 
 @kernel
-def retire(account: Record, trade: Record, long: Record, short: Record) -> None:
-    """Both slots are out: flat again. Orders called off before their first fill leave no trade."""
-    if long.quantity != 0.0 or short.quantity != 0.0 or long.target != 0.0 or short.target != 0.0:
+def waiting(long: Record, short: Record) -> bool:
+    """True if an order has not filled wholly."""
+    return long.target != long.quantity or short.target != short.quantity
+
+
+@routine
+def retire(desk: Desk, trade: Record) -> None:
+    """Both slots are out: flat again. Orders called off before their first fill leave no trade; a first tranche may come to nothing."""
+    account, long, short = desk.account, desk.long, desk.short
+    if account.phase == OPENING or long.quantity != 0.0 or short.quantity != 0.0 or long.target != 0.0 or short.target != 0.0:
         return
     if account.started != 0:
         trade.reason = account.reason
@@ -510,248 +728,478 @@ def retire(account: Record, trade: Record, long: Record, short: Record) -> None:
         account.exit_time = trade.exited
         account.trades += 1
     account.phase = FLAT
-    account.started = 0
+    account.started = account.complete = 0
     account.horizon = NEVER
+
+
+# ---------------------------------------------------------------- orders
+
+
+@routine
+def aim(leg: Record, terms: Record, goal: float) -> None:
+    """A slot's whole position in units: base, or face of an inverse contract by its present close."""
+    leg.goal = goal
+    leg.unit = 1.0
+    if terms.inverse != 0:
+        leg.unit = -leg.close
+        leg.goal = whole(goal * leg.unit, terms.contract)
+
+
+@routine
+def received(account: Record, rule: Record, long: Record, short: Record, planned: bool) -> float:
+    """What the position, or the one that is planned, would be paid at the expected payment, in units of the rate: its sign counts.
+
+    It is that of the rule's perpetual: the short slot's if that is one, else the long slot's. A unit of an inverse contract is sold face.
+    """
+    leg = short if rule.perpetual_slot == SHORT_SLOT else long
+    units = leg.goal if planned else leg.quantity
+    return account.expected_rate * (units if rule.perpetual_inverse != 0 else -units)
+
+
+@kernel
+def order_anew(leg: Record, terms: Record, target: float, ready: int, keep: bool) -> None:
+    """Change a slot's target; its order is ready at this instant plus the slot's latency. keep: an order that waits already keeps its own."""
+    if target != leg.target:
+        if not (keep and leg.target != leg.quantity):
+            leg.ready = ready + terms.latency
+        leg.target = target
+
+
+@kernel
+def unstakes(leg: Record, terms: Record, target: float) -> bool:
+    """True if coins must be unstaked to get there."""
+    return terms.derivative == 0 and leg.quantity > 0.0 and target < leg.quantity
+
+
+@routine
+def order_both(desk: Desk, long_target: float, short_target: float, ready: int, keep: bool) -> None:
+    """Change both targets; what sells staked coins is not ready before they are free, nor is its other leg."""
+    account, rule, long, short, long_terms, short_terms = desk
+    if rule.unstake > 0 and (unstakes(long, long_terms, long_target) or unstakes(short, short_terms, short_target)):
+        ready = max(ready, account.stamp + rule.unstake)
+    order_anew(long, long_terms, long_target, ready, keep)
+    order_anew(short, short_terms, short_target, ready, keep)
+
+
+@routine
+def tranche_of(whole_amount: float, k: int, n: int, step: float) -> float:
+    """The k-th of n parts together, down to whole steps; the n-th is all."""
+    return whole_amount if k >= n else whole(whole_amount * k / n, step)
+
+
+@routine
+def order_tranche(desk: Desk, pair: Record, ready: int, keep: bool) -> None:
+    """Targets of the present tranche, of an entry or of an exit, and when the next one is due."""
+    account, rule, long, short, long_terms, short_terms = desk
+    k, n = account.tranche, account.tranches
+    if account.phase == OPENING:
+        of_long, of_short = tranche_of(long.goal, k, n, step_of(long_terms, pair)), tranche_of(short.goal, k, n, step_of(short_terms, pair))
+        order_both(desk, of_long, of_short, ready, keep)
+    else:
+        of_long, of_short = tranche_of(long.held, k, n, step_of(long_terms, pair)), tranche_of(short.held, k, n, step_of(short_terms, pair))
+        order_both(desk, long.held - of_long, short.held - of_short, ready, keep)
+    account.due = account.stamp
+    if rule.funding_tranches == 0:
+        account.due += rule.tranche_gap
+    elif account.next_payment > 0:
+        account.due = account.next_payment
+
+
+@routine
+def leave(desk: Desk, pair: Record, reason: int) -> None:
+    """Close what is held, at once or in tranches. From here only margin and expiry can interrupt: the box opens on its other sides."""
+    account, rule, long, short, _, _ = desk
+    calm = reason >= DAYS
+    account.phase = CLOSING
+    account.reason = reason
+    account.exit_level = account.premium_level = account.annual_level = np.inf
+    account.loss_level = -np.inf
+    account.tranche, account.tranches = 1, rule.exit_tranches if calm else 1
+    ready = account.stamp
+    if calm and rule.hold_for_funding != 0 and received(account, rule, long, short, False) > 0.0:
+        ready = max(ready, account.expected_at)
+    long.held, short.held = long.quantity, short.quantity
+    if long.target != long.quantity:
+        long.target = long.quantity  # what waits of an entry is dropped
+    if short.target != short.quantity:
+        short.target = short.quantity
+    order_tranche(desk, pair, ready, False)
+
+
+@routine
+def forced_out(desk: Desk, reason: int) -> None:
+    """A slot has ended inside the bar: the other one goes as soon as it can, whatever was planned."""
+    account, rule, long, short, long_terms, short_terms = desk
+    if account.phase != CLOSING:
+        account.reason = reason
+    account.phase = CLOSING
+    account.tranche = account.tranches = 1
+    account.exit_level = account.premium_level = account.annual_level = np.inf
+    account.loss_level = -np.inf
+    ready = account.stamp
+    unstake = rule.unstake if reason != EXPIRY else 0
+    go(long, ready + long_terms.latency + (unstake if unstakes(long, long_terms, 0.0) else 0))
+    go(short, ready + short_terms.latency + (unstake if unstakes(short, short_terms, 0.0) else 0))
+
+
+@routine
+def go(leg: Record, ready: int) -> None:
+    """Sell all; if that is ordered already, the earlier of the two instants."""
+    leg.ready = min(leg.ready, ready) if leg.target == 0.0 and leg.quantity != 0.0 else ready
+    leg.target = 0.0
 
 
 # ---------------------------------------------------------------- the step, first half: what the market does
 
 
-@kernel
-def waits(leg: Record, quote: Quote) -> bool:
-    """True if the leg has an order that this bar can't fill."""
-    return leg.target != leg.quantity and not quote.open > 0.0
+@routine
+def arrive(desk: Desk) -> int:
+    """Money under way that arrives at this bar's open: in a wallet, in the collateral, or in cash if the slot is no longer held. How many arrived."""
+    account, _, long, short, _, _ = desk
+    count = 0
+    if account.transit != 0.0 and account.opened >= account.transit_at:
+        account.far += max(account.transit, 0.0)
+        account.transit = 0.0
+        count += 1
+    if long.coming > 0.0 and account.opened >= long.coming_at:
+        count += 1
+        receive(desk, LONG_SLOT)
+    if short.coming > 0.0 and account.opened >= short.coming_at:
+        count += 1
+        receive(desk, SHORT_SLOT)
+    return count
 
 
 @routine
-def fill_orders(
-    account: Record, rule: Record, long: Record, short: Record, long_terms: Record, short_terms: Record,
-    bar: Bar, long_quote: Quote, short_quote: Quote, trade: Record, fills: npt.NDArray[np.void],
-) -> bool:  # fmt: skip
+def receive(desk: Desk, slot: int) -> None:
+    """A top-up arrives."""
+    leg = desk.long if slot == LONG_SLOT else desk.short
+    if leg.quantity != 0.0:
+        leg.collateral += leg.coming
+    else:
+        book_at_open(desk)
+        pay(desk.account, slot, leg.coming)
+    leg.coming = 0.0
+    rebase(desk, AT_OPEN)
+
+
+@routine
+def fill_orders(desk: Desk, pair: Record, trade: Record, fills: npt.NDArray[np.void]) -> bool:
     """Orders decided at an earlier close fill at this bar's open, each leg at its own. True if anything traded."""
-    long_trades = long.target != long.quantity and not waits(long, long_quote)
-    short_trades = short.target != short.quantity and not waits(short, short_quote)
-    if not (long_trades or short_trades):
+    account, rule, long, short, long_terms, short_terms = desk
+    long_change, short_change = order(account, rule, long, long_terms, pair), order(account, rule, short, short_terms, pair)
+    if long_change == 0.0 and short_change == 0.0:
         return False
-    book(account, rule, long, short, long_terms, short_terms,
-         long_quote.open if long_quote.open > 0.0 else long_quote.close_before, short_quote.open if short_quote.open > 0.0 else short_quote.close_before,
-         long_quote.accrual_before, short_quote.accrual_before, bar.borrow_before, bar.idle_before)  # fmt: skip
+    book_at_open(desk)
     if account.started == 0:
-        begin_trade(account, trade, bar)
-    trade.exited = max(trade.exited, bar.opened)
-    if long_trades:
-        fill_leg(account, long, long_terms, long_quote, bar, LONG_SLOT, fills[account.fills])
-        if account.phase == OPENING:
-            trade.entry_long = long_quote.open
-            trade.quantity = abs(long.quantity)
-        elif account.phase == CLOSING:
-            trade.exit_long = long_quote.open
-    if short_trades:
-        fill_leg(account, short, short_terms, short_quote, bar, SHORT_SLOT, fills[account.fills])
-        if account.phase == OPENING:
-            trade.entry_short = short_quote.open
-            trade.quantity = abs(short.quantity)
-        elif account.phase == CLOSING:
-            trade.exit_short = short_quote.open
+        begin_trade(desk, trade)
+    trade.exited = max(trade.exited, account.opened)
+    if long_change != 0.0:
+        fill_leg(desk, LONG_SLOT, long_change, trade, fills[account.fills])
+    if short_change != 0.0:
+        fill_leg(desk, SHORT_SLOT, short_change, trade, fills[account.fills])
+    if not waiting(long, short):
+        if account.phase == OPENING and account.tranche >= account.tranches:
+            if rule.legs == 2:
+                set_levels(account, rule, pair, (trade.entry_short - trade.entry_long) / trade.entry_long)
+            account.complete = 1
+            account.phase = HELD
+        elif account.phase == RESIZING:
+            account.phase = HELD
     return True
 
 
 @routine
-def after_fills(account: Record, rule: Record, long: Record, short: Record, trade: Record) -> None:
-    """When the last order has filled, an entry or a resize is over; the stop is measured from the premium of the entry references."""
-    if long.target != long.quantity or short.target != short.quantity:
-        return
-    if account.phase == OPENING and rule.legs == 2:
-        premium = account.side * (trade.entry_short - trade.entry_long) / trade.entry_long
-        account.premium_level = premium + rule.stop
-    if account.phase == OPENING or account.phase == RESIZING:
-        account.phase = HELD
+def set_levels(account: Record, rule: Record, pair: Record, premium: float) -> None:
+    """The stops are measured from the premium of the entry, or of a roll."""
+    days = (pair.expiry - account.opened) / DAY
+    account.stop_level = account.premium_level = account.side * premium + rule.stop
+    account.annual_level = account.side * premium * 365.0 / days + rule.stop_annualized if days >= 1.0 else np.inf
+    account.converge_level = account.side * premium
 
 
 @routine
-def liquidate(
-    account: Record, rule: Record, long: Record, short: Record, long_terms: Record, short_terms: Record,
-    bar: Bar, long_quote: Quote, short_quote: Quote, slot: int, trade: Record, row: Record,
-) -> None:  # fmt: skip
-    """The leg goes at the breach price, or at the open (else the last close) if that is worse; the other one is valued alongside and goes at the next open."""
-    leg = long if slot == 0 else short
-    leg_terms = long_terms if slot == 0 else short_terms
-    quote = long_quote if slot == 0 else short_quote
-    price = breach(leg, leg_terms, spare_cash(account, rule), quote.accrual) - quote.accrual
-    traded = quote.open if quote.open > 0.0 else quote.close
-    price = max(price, traded) if leg.quantity < 0.0 else min(price, traded)
-    alongside = price / quote.close
-    long_price = price if slot == 0 else alongside * long_quote.close
-    short_price = price if slot == 1 else alongside * short_quote.close
-    book(
-        account,
-        rule,
-        long,
-        short,
-        long_terms,
-        short_terms,
-        long_price,
-        short_price,
-        long_quote.accrual,
-        short_quote.accrual,
-        bar.borrow,
-        bar.idle,
-    )
-    end_inside(account, leg, leg_terms, quote, bar, slot, price, leg_terms.liquidation_fee, LIQUIDATION, rule, row)
-    if slot == 0:
-        trade.exit_long = price
-    else:
-        trade.exit_short = price
-    trade.exited = max(trade.exited, bar.stamp)
-    leave(account, long, short, bar, LIQUIDATION)
+def can_roll(leg: Record, fresh: Record, terms: Record) -> bool:
+    """A slot that changes needs an open of both contracts, and to know what they would cost."""
+    known = terms.limited == 0 or not (math.isnan(leg.impact) or math.isnan(fresh.impact))
+    return leg.open > 0.0 and fresh.open > 0.0 and known
 
 
 @routine
-def check_margin(
-    account: Record, rule: Record, long: Record, short: Record, long_terms: Record, short_terms: Record,
-    bar: Bar, long_quote: Quote, short_quote: Quote, trade: Record, fills: npt.NDArray[np.void],
-) -> bool:  # fmt: skip
-    """Each derivative at the worst mark of the bar, the long slot first. True if one was liquidated."""
-    if rule.margin == OFF:
+def take_quote(leg: Record, fresh: Record) -> None:
+    """The leg is of another contract from here on."""
+    leg.open, leg.price_open, leg.close, leg.high, leg.low = fresh.open, fresh.price_open, fresh.close, fresh.high, fresh.low
+    leg.half_spread, leg.accrual, leg.accrual_before = fresh.half_spread, fresh.accrual, fresh.accrual_before
+    leg.margin_accrual, leg.margin_accrual_before = fresh.margin_accrual, fresh.margin_accrual_before
+    leg.value_open, leg.value_close = fresh.value_open, fresh.value_close
+    leg.room_buy, leg.room_sell, leg.impact, leg.stress = fresh.room_buy, fresh.room_sell, fresh.impact, fresh.stress
+
+
+@routine
+def roll_leg(desk: Desk, slot: int, fresh: Record, fills: npt.NDArray[np.void]) -> None:
+    """Leave the old contract and enter the new one with the same quantity, each at its own open and costs."""
+    account = desk.account
+    leg = desk.long if slot == LONG_SLOT else desk.short
+    quantity, old = leg.quantity, account.pair
+    trade_leg(desk, slot, -quantity, True, ROLLED, fills[account.fills])
+    take_quote(leg, fresh)
+    leg.reference, leg.accrual_reference = leg.value_open, leg.accrual_before
+    account.pair = account.next_pair
+    trade_leg(desk, slot, quantity, True, ROLLED, fills[account.fills])
+    account.pair = old
+
+
+@routine
+def roll(
+    desk: Desk, pair: Record, other: Record, fresh_long: Record, fresh_short: Record, trade: Record, fills: npt.NDArray[np.void]
+) -> bool:
+    """The dated slots go over to the next pair's contracts, in one bar or not at all; the rest stays. True if it was done."""
+    account, rule, long, short, long_terms, short_terms = desk
+    of_long, of_short = pair.long_start != other.long_start, pair.short_start != other.short_start
+    if (of_long and not can_roll(long, fresh_long, long_terms)) or (of_short and not can_roll(short, fresh_short, short_terms)):
         return False
+    book_at_open(desk)
+    trade.exited = max(trade.exited, account.opened)
+    if of_long:
+        roll_leg(desk, LONG_SLOT, fresh_long, fills)
+    if of_short:
+        roll_leg(desk, SHORT_SLOT, fresh_short, fills)
+    account.pair = account.next_pair
+    if rule.legs == 2:
+        set_levels(account, rule, other, (short.price_open - long.price_open) / long.price_open)
+    account.complete = 1
+    account.phase = HELD
+    return True
+
+
+@routine
+def force(desk: Desk, slot: int, price: float, action: int, reason: int, trade: Record, row: Record) -> None:
+    """A leg is taken at a price inside the bar; the other one is valued alongside and goes at the next open."""
+    account, _, long, short, long_terms, short_terms = desk
+    leg = long if slot == LONG_SLOT else short
+    alongside = price / leg.close
+    coin = alongside * account.coin
+    long_price = price if slot == LONG_SLOT else alongside * long.close
+    short_price = price if slot == SHORT_SLOT else alongside * short.close
+    book(desk, value_at(long, long_terms, long_price, coin), value_at(short, short_terms, short_price, coin), coin, AT_END)
+    end_inside(desk, slot, price, coin, action, trade, row)
+    trade.exited = max(trade.exited, account.stamp)
+    forced_out(desk, reason)
+    rebase(desk, AT_END)
+
+
+@routine
+def liquidated(desk: Desk, slot: int, trade: Record, fills: npt.NDArray[np.void]) -> bool:
+    """A leg below its maintenance margin at the bar's worst mark goes at the breach price, or at the open (else the last close) if that is worse."""
+    leg, terms = (desk.long, desk.long_terms) if slot == LONG_SLOT else (desk.short, desk.short_terms)
+    if terms.derivative == 0 or leg.quantity == 0.0:
+        return False
+    extra = spare(desk, slot)
+    if not breached(leg, terms, extra):
+        return False
+    mark = breach(leg, terms, extra, leg.margin_accrual) - leg.margin_accrual
+    traded = 1.0 / leg.price_open if terms.inverse != 0 else leg.price_open
+    mark = max(mark, traded) if leg.quantity < 0.0 else min(mark, traded)
+    force(desk, slot, 1.0 / mark if terms.inverse != 0 else mark, LIQUIDATED, LIQUIDATION, trade, fills[desk.account.fills])
+    return True
+
+
+@routine
+def deleveraged(desk: Desk, slot: int, trade: Record, fills: npt.NDArray[np.void]) -> bool:
+    """Auto-deleveraging takes a leg whose position has a gain at the close, at the close less the gap."""
+    leg, terms = (desk.long, desk.long_terms) if slot == LONG_SLOT else (desk.short, desk.short_terms)
+    if terms.derivative == 0 or leg.quantity == 0.0:
+        return False
+    close = 1.0 / leg.close if terms.inverse != 0 else leg.close
+    if not leg.quantity * (close - leg.entry) > 0.0:
+        return False
+    bought = (leg.quantity > 0.0) != (terms.inverse != 0)
+    gap = desk.rule.deleverage_gap
+    force(desk, slot, leg.close * (1.0 - gap if bought else 1.0 + gap), DELEVERAGED, DELEVERAGING, trade, fills[desk.account.fills])
+    return True
+
+
+@routine
+def check_margin(desk: Desk, trade: Record, fills: npt.NDArray[np.void]) -> bool:
+    """Each derivative at the worst mark of the bar, the long slot first; then a deleveraging. True if one was taken."""
     changed = False
-    if long_terms.derivative != 0 and long.quantity != 0.0 and breached(long, long_terms, long_quote, spare_cash(account, rule)):
-        liquidate(
-            account,
-            rule,
-            long,
-            short,
-            long_terms,
-            short_terms,
-            bar,
-            long_quote,
-            short_quote,
-            LONG_SLOT,
-            trade,
-            fills[account.fills],
-        )
-        rebase(account, rule, long, short, bar.borrow, bar.idle)
-        changed = True
-    if short_terms.derivative != 0 and short.quantity != 0.0 and breached(short, short_terms, short_quote, spare_cash(account, rule)):
-        liquidate(
-            account,
-            rule,
-            long,
-            short,
-            long_terms,
-            short_terms,
-            bar,
-            long_quote,
-            short_quote,
-            SHORT_SLOT,
-            trade,
-            fills[account.fills],
-        )
-        changed = True
+    if desk.rule.margin != OFF:
+        changed = liquidated(desk, LONG_SLOT, trade, fills)
+        changed = liquidated(desk, SHORT_SLOT, trade, fills) or changed
+    if desk.account.bar == desk.rule.deleverage_bar:
+        changed = deleveraged(desk, LONG_SLOT, trade, fills) or changed
+        changed = deleveraged(desk, SHORT_SLOT, trade, fills) or changed
     return changed
 
 
 @routine
-def settle(
-    account: Record, rule: Record, long: Record, short: Record, long_terms: Record, short_terms: Record,
-    bar: Bar, long_quote: Quote, short_quote: Quote, pair: Record, trade: Record, fills: npt.NDArray[np.void],
-) -> bool:  # fmt: skip
+def settle(desk: Desk, pair: Record, trade: Record, fills: npt.NDArray[np.void]) -> bool:
     """Expiry inside the bar: the dated slot pays its settlement price, the other one goes at the next open. True if a position settled."""
-    long_ends, short_ends = bar.number >= pair.long_expiry_bar, bar.number >= pair.short_expiry_bar
+    account, _, long, short, long_terms, short_terms = desk
+    long_ends, short_ends = account.bar >= pair.long_expiry_bar, account.bar >= pair.short_expiry_bar
     if not (long_ends or short_ends):
         return False
     long_settles, short_settles = long_ends and long.quantity != 0.0, short_ends and short.quantity != 0.0
     if long_settles or short_settles:
-        long_price = pair.long_settlement if long_settles else long_quote.close
-        short_price = pair.short_settlement if short_settles else short_quote.close
-        book(
-            account,
-            rule,
-            long,
-            short,
-            long_terms,
-            short_terms,
-            long_price,
-            short_price,
-            long_quote.accrual,
-            short_quote.accrual,
-            bar.borrow,
-            bar.idle,
-        )
+        long_price = pair.long_settlement if long_settles else long.close
+        short_price = pair.short_settlement if short_settles else short.close
+        coin = account.coin
+        book(desk, value_at(long, long_terms, long_price, coin), value_at(short, short_terms, short_price, coin), coin, AT_END)
     if long_settles:
-        end_inside(account, long, long_terms, long_quote, bar, LONG_SLOT, pair.long_settlement, long_terms.delivery_fee, EXPIRY, rule,
-                   fills[account.fills])  # fmt: skip
-        trade.exit_long = trade.settlement_price = pair.long_settlement
+        end_inside(desk, LONG_SLOT, pair.long_settlement, account.coin, SETTLED, trade, fills[account.fills])
+        trade.settlement_price = pair.long_settlement
         trade.exited = max(trade.exited, pair.long_expiry)
     if short_settles:
-        end_inside(
-            account,
-            short,
-            short_terms,
-            short_quote,
-            bar,
-            SHORT_SLOT,
-            pair.short_settlement,
-            short_terms.delivery_fee,
-            EXPIRY,
-            rule,
-            fills[account.fills],
-        )
-        trade.exit_short = trade.settlement_price = pair.short_settlement
+        end_inside(desk, SHORT_SLOT, pair.short_settlement, account.coin, SETTLED, trade, fills[account.fills])
+        trade.settlement_price = pair.short_settlement
         trade.exited = max(trade.exited, pair.short_expiry)
-    leave(account, long, short, bar, EXPIRY)
+    forced_out(desk, EXPIRY)
+    if long_settles or short_settles:
+        rebase(desk, AT_END)
     return long_settles or short_settles
 
 
 # ---------------------------------------------------------------- the step, second half: what the rule does at the close
 
 
-@kernel
-def sized(rule: Record, pair: Record, value: float, close: float) -> float:
-    """Base quantity for an equity: whole lots, a count within 1e-9 of a whole number being that number; 0 if too small to trade."""
-    quantity = rule.fraction * value / close
-    if pair.lot > 0.0:
-        quantity = math.floor(quantity / pair.lot * (1.0 + 1e-9)) * pair.lot
+@routine
+def shorts_spot(desk: Desk, side: int) -> bool:
+    """True if this side sells coins that must be borrowed."""
+    sold = desk.long_terms if side < 0 else desk.short_terms
+    return sold.present != 0 and sold.derivative == 0
+
+
+@routine
+def accrued(desk: Desk) -> float:
+    """Interest, staking and borrow fees since the last fill: cash, but not yet in the balance."""
+    account, _, long, short, long_terms, short_terms = desk
+    cash = account.balance * ((account.borrow_rate if account.balance < 0.0 else account.idle_rate) - account.rate_reference)
+    if long_terms.derivative == 0 and long.quantity != 0.0:
+        cash += long.quantity * (long.accrual - long.accrual_reference)
+    if short_terms.derivative == 0 and short.quantity != 0.0:
+        cash += short.quantity * (short.accrual - short.accrual_reference)
+    return cash
+
+
+@routine
+def wallet_now(desk: Desk, slot: int) -> float:
+    """The cash that a slot may use, with what has accrued at the close, which is the long slot's."""
+    account, rule = desk.account, desk.rule
+    if rule.wallets != 0 and slot == SHORT_SLOT:
+        return account.far
+    return wallet(account, rule, slot) + accrued(desk)
+
+
+@routine
+def affordable(desk: Desk, slot: int, side: int) -> float:
+    """Base units that the slot's wallet pays for, with what its account is worth at the close."""
+    account, _rule, long, short, long_terms, short_terms = desk
+    leg, _other, terms, other_terms = (
+        (long, short, long_terms, short_terms) if slot == LONG_SLOT else (short, long, short_terms, long_terms)
+    )
+    bought = (side > 0) == (slot == LONG_SLOT)
+    money = wallet_now(desk, slot)
+    if terms.derivative == 0:
+        if leg.quantity != 0.0:
+            money += leg.quantity * (leg.close - leg.entry) if leg.quantity < 0.0 else leg.quantity * leg.close
+        return money / leg.close if bought else np.inf
+    if leg.quantity != 0.0:
+        money += account_worth(account, leg, terms)
+    if terms.inverse != 0 and other_terms.present != 0 and other_terms.derivative == 0 and not bought:
+        return np.inf  # the spot's coins are its collateral
+    return money * terms.leverage / leg.close
+
+
+@routine
+def account_worth(account: Record, leg: Record, terms: Record) -> float:
+    """What a derivative's account is worth at the close, in quote currency."""
+    mark = 1.0 / leg.close if terms.inverse != 0 else leg.close
+    worth = leg.collateral + leg.quantity * (leg.margin_accrual - leg.entry_accrual) + leg.quantity * (mark - leg.entry)
+    return worth * account.coin if terms.inverse != 0 else worth
+
+
+@routine
+def sized(desk: Desk, pair: Record, side: int, value: float) -> float:
+    """Base quantity for an equity: what can be borrowed and paid for, in whole lots; 0 if too small to trade."""
+    account, rule, long, short, _, _ = desk
+    close = long.close if rule.first_slot == LONG_SLOT else short.close
+    quantity = rule.fraction * account.scale * value / close if rule.scaled != 0 else rule.fraction * value / close
+    if rule.borrow_limited != 0 and shorts_spot(desk, side):
+        quantity = min(quantity, account.available)
+    if rule.wallets != 0:
+        quantity = min(quantity, affordable(desk, LONG_SLOT, side), affordable(desk, SHORT_SLOT, side))
+    quantity = whole(quantity, pair.lot)
     return quantity if quantity > 0.0 and quantity * close >= pair.least_notional else 0.0
 
 
-@kernel
-def open_position(
-    account: Record, rule: Record, pair: Record, long: Record, short: Record, t: int, number: int, side: int, value: float, close: float
-) -> None:
+@routine
+def aim_both(desk: Desk, side: int, quantity: float) -> bool:
+    """Goals of both slots for a base quantity; False if one of them comes to nothing."""
+    _, _rule, long, short, long_terms, short_terms = desk
+    if long_terms.present != 0:
+        aim(long, long_terms, side * quantity)
+    if short_terms.present != 0:
+        aim(short, short_terms, -side * quantity)
+    return (long_terms.present == 0 or long.goal != 0.0) and (short_terms.present == 0 or short.goal != 0.0)
+
+
+@routine
+def open_position(desk: Desk, pair: Record, number: int, side: int, value: float) -> None:
     """Orders for the next open, if the size comes to something."""
-    quantity = sized(rule, pair, value, close)
-    if quantity == 0.0:
+    account, rule, long, short, _long_terms, _short_terms = desk
+    quantity = sized(desk, pair, side, value)
+    if quantity == 0.0 or not aim_both(desk, side, quantity):
+        long.goal = short.goal = 0.0
         return
     account.phase = OPENING
     account.side = side
     account.pair = number
     account.reason = NONE
-    if rule.legs == 2:
-        long.target = side * quantity
-        short.target = -side * quantity
-    elif rule.first_slot == 0:
-        long.target = side * quantity
-    else:
-        short.target = -side * quantity
+    account.tranche, account.tranches = 1, rule.entry_tranches
+    ready = account.stamp
+    if rule.funding_entry == AFTER or (rule.funding_entry == BETTER and received(account, rule, long, short, True) < 0.0):
+        ready = max(ready, account.expected_at)
+    order_tranche(desk, pair, ready, False)
     account.exit_level = -rule.exit
-    account.premium_level = np.inf
+    account.stop_level = account.premium_level = account.annual_level = account.converge_level = np.inf
     account.loss_level = -np.inf
-    account.time_bar = NEVER
+    account.time_bar = account.converge_bar = NEVER
 
 
-@kernel
-def reason_to_leave(account: Record, rule: Record, bar: Bar, value: float) -> int:
-    """The first of stop, loss, days to expiry, time, signal that holds at this close."""
-    if bar.premium >= account.premium_level:
+@routine
+def unfilled(rule: Record, leg: Record, stamp: int) -> bool:
+    """True if a leg's order has waited for longer than there is patience."""
+    return leg.target != leg.quantity and stamp - leg.ready >= rule.patience
+
+
+@routine
+def reason_to_leave(desk: Desk, value: float, drawn: bool) -> int:
+    """The first of the reasons that holds at this close."""
+    account, rule, long, short, _, _ = desk
+    if account.complete != 0 and (account.premium >= account.stop_level or account.annualized >= account.annual_level):
         return STOP
     if account.started != 0 and value <= account.loss_level:
         return LOSS
-    if bar.number >= account.days_bar:
+    if drawn:
+        return DRAWDOWN
+    if account.started != 0 and rule.exposure < np.inf:
+        first = long if rule.first_slot == LONG_SLOT else short
+        if abs(first.quantity / first.unit) * first.close > rule.exposure * value:
+            return EXPOSURE
+    if rule.liquidity != 0 and account.illiquid > 0.0:
+        return LIQUIDITY
+    borrowed = -long.quantity if account.side < 0 else -short.quantity
+    if rule.borrow_limited != 0 and shorts_spot(desk, account.side) and borrowed > max(account.available, 0.0):
+        return RECALL
+    if rule.policy == UNDO and account.phase == OPENING and (unfilled(rule, long, account.stamp) or unfilled(rule, short, account.stamp)):
+        return UNFILLED
+    if account.bar >= account.days_bar:
         return DAYS
-    if bar.number >= account.time_bar:
+    if account.bar >= account.time_bar:
         return TIME
-    if bar.exit_signal >= account.exit_level and account.exit_level < np.inf:
+    if account.bar >= account.converge_bar and account.premium >= account.converge_level:
+        return CONVERGENCE
+    if account.exit_signal >= account.exit_level and account.exit_level < np.inf:
         return SIGNAL
     return NONE
 
@@ -764,23 +1212,113 @@ def drifted(rule: Record, exposure: float, value: float) -> bool:
 
 
 @routine
-def decide(
-    account: Record, rule: Record, pair: Record, long: Record, short: Record, bar: Bar, long_quote: Quote, short_quote: Quote, trade: Record
-) -> None:
-    """While a trade is on: leave, resize or stay."""
-    value = equity(account, long, short, bar, long_quote, short_quote)
-    reason = reason_to_leave(account, rule, bar, value)
-    if reason != NONE:
-        leave(account, long, short, bar, reason)
-        retire(account, trade, long, short)
-    elif account.phase == HELD and rule.resize_factor < np.inf:
-        first, quote = (long, long_quote) if rule.first_slot == 0 else (short, short_quote)
-        if drifted(rule, abs(first.quantity) * quote.close, value):
-            quantity = sized(rule, pair, value, quote.close)
-            if quantity > 0.0 and quantity != abs(first.quantity):
-                long.target = math.copysign(quantity, long.quantity) if long.quantity != 0.0 else 0.0
-                short.target = math.copysign(quantity, short.quantity) if short.quantity != 0.0 else 0.0
-                account.phase = RESIZING
+def resize(desk: Desk, pair: Record, value: float) -> None:
+    """Back to size when exposure has drifted."""
+    account, rule, long, short, _long_terms, _short_terms = desk
+    first = long if rule.first_slot == LONG_SLOT else short
+    held = abs(first.quantity)
+    scale = account.scale if rule.scaled != 0 else 1.0
+    if not scale > 0.0 or not drifted(rule, held * first.close / scale, value):
+        return
+    quantity = sized(desk, pair, account.side, value)
+    if quantity == 0.0 or quantity == held:
+        return
+    aim_both(desk, account.side, quantity)
+    order_both(desk, long.goal, short.goal, account.stamp, False)
+    account.phase = RESIZING
+
+
+@routine
+def next_tranche(desk: Desk, pair: Record) -> None:
+    """The next part of an entry or an exit, if it is due."""
+    desk.account.tranche += 1
+    order_tranche(desk, pair, desk.account.stamp, True)
+
+
+@routine
+def decide(desk: Desk, pair: Record, trade: Record, value: float, drawn: bool) -> None:
+    """While a trade is on: leave, or order the next tranche."""
+    account = desk.account
+    if account.phase != CLOSING:
+        reason = reason_to_leave(desk, value, drawn)
+        if reason != NONE:
+            leave(desk, pair, reason)
+            retire(desk, trade)
+            return
+    if account.tranche < account.tranches and account.stamp >= account.due:
+        next_tranche(desk, pair)
+
+
+@routine
+def rolls(pair: Record, other: Record) -> bool:
+    """True if the other pair's contracts expire later, and so one may go over to them."""
+    later_long = other.long_expiry >= NEVER or other.long_expiry > pair.expiry
+    later_short = other.short_expiry >= NEVER or other.short_expiry > pair.expiry
+    return later_long and later_short
+
+
+@routine
+def plan_roll(desk: Desk, pair: Record, other: Record, number: int) -> None:
+    """A roll is ordered: it is ready when the slower of the slots that change is."""
+    account, _rule, _long, _short, long_terms, short_terms = desk
+    latency = 0
+    if pair.long_start != other.long_start:
+        latency = long_terms.latency
+    if pair.short_start != other.short_start:
+        latency = max(latency, short_terms.latency)
+    account.next_pair = number
+    account.roll_ready = account.stamp + latency
+    account.phase = ROLLING
+
+
+@routine
+def top_up(desk: Desk, slot: int) -> bool:
+    """Send spare cash to a margin account that has become thin. True if any was sent."""
+    account, rule, long, short, long_terms, short_terms = desk
+    leg, terms = (long, long_terms) if slot == LONG_SLOT else (short, short_terms)
+    if terms.derivative == 0 or leg.quantity == 0.0 or leg.target == 0.0 or leg.coming > 0.0:
+        return False
+    worth = account_worth(account, leg, terms)
+    wanted = abs(leg.quantity) * leg.close / terms.leverage
+    if not worth < rule.top_up * wanted:
+        return False
+    source, fee, delay = slot, rule.transfer_fee, rule.transfer_delay
+    if rule.wallets != 0:
+        if wallet_now(desk, slot) > 0.0:
+            fee, delay = 0.0, 0
+        else:
+            source = SHORT_SLOT if slot == LONG_SLOT else LONG_SLOT
+    amount = min(wanted - worth, wallet_now(desk, source) - fee)
+    if not amount > 0.0:
+        return False
+    book_at_close(desk)
+    pay(account, source, -amount - fee)
+    account.fees -= fee
+    leg.coming = amount
+    leg.coming_at = account.stamp + delay
+    rebase(desk, AT_END)
+    return True
+
+
+@routine
+def rebalance(desk: Desk) -> bool:
+    """Flat: send what one wallet has too much to the other. True if any was sent."""
+    account, rule = desk.account, desk.rule
+    if account.transit != 0.0:
+        return False
+    cash = account.balance + accrued(desk)
+    difference = rule.far_share * cash - account.far
+    if not abs(difference) > max(REBALANCED * cash, rule.transfer_fee):
+        return False
+    book_at_close(desk)
+    account.fees -= rule.transfer_fee
+    pay(account, LONG_SLOT if difference > 0.0 else SHORT_SLOT, -rule.transfer_fee)
+    if difference < 0.0:
+        account.far += difference
+    account.transit = difference
+    account.transit_at = account.stamp + rule.transfer_delay
+    rebase(desk, AT_END)
+    return True
 
 
 # ---------------------------------------------------------------- the loop
@@ -827,6 +1365,8 @@ def first_exit(side: SideTapes, account: Record, long: Record, short: Record, pa
         end = first_reached(side.exit, start + t, start + end, account.exit_level) - start
     if account.premium_level < np.inf:
         end = first_reached(side.premium, start + t, start + end, account.premium_level) - start
+    if account.annual_level < np.inf:
+        end = first_reached(side.annualized, start + t, start + end, account.annual_level) - start
     if long.stress_level < np.inf:
         start = pair.long_start
         end = first_reached(side.long_stress, start + t, start + end, long.stress_level) - start
@@ -838,17 +1378,8 @@ def first_exit(side: SideTapes, account: Record, long: Record, short: Record, pa
 
 @routine
 def first_by_equity(
-    account: Record,
-    rule: Record,
-    exposure: float,
-    index: Floats,
-    rate: Floats,
-    close: Floats,
-    start: int,
-    close_start: int,
-    t: int,
-    end: int,
-) -> int:
+    account: Record, rule: Record, exposure: float, index: Floats, rate: Floats, close: Floats, start: int, close_start: int, t: int, end: int
+) -> int:  # fmt: skip
     """First bar in [t, end) at which equity reaches its loss level or the size has drifted, else end: bar by bar, from the equity sum."""
     constant, coefficient, balance, loss_level = account.constant, account.coefficient, account.balance, account.loss_level
     resizes = rule.resize_factor < np.inf
@@ -861,14 +1392,47 @@ def first_by_equity(
 
 
 @kernel
-def quote_of(tape: Floats, i: int, accrual_row: int) -> Quote:
-    """A leg's bar from its tape."""
+def load_quote(leg: Record, terms: Record, tape: Floats, orders: Floats, coins: Floats, i: int, accrual_row: int) -> None:
+    """A leg's bar from its tapes."""
     before = max(i - 1, 0)
-    return Quote(tape[OPEN, i], tape[CLOSE, i], tape[CLOSE, before], tape[MARK_HIGH, i], tape[MARK_LOW, i], tape[HALF_SPREAD, i],
-                 tape[accrual_row, i], tape[accrual_row, before] if i > 0 else 0.0)  # fmt: skip
+    leg.open, leg.close = tape[OPEN, i], tape[CLOSE, i]
+    leg.price_open = leg.open if leg.open > 0.0 else tape[CLOSE, before]
+    leg.high, leg.low, leg.half_spread = tape[MARK_HIGH, i], tape[MARK_LOW, i], tape[HALF_SPREAD, i]
+    leg.accrual = tape[accrual_row, i]
+    leg.accrual_before = tape[accrual_row, before] if i > 0 else 0.0
+    leg.value_open, leg.value_close = leg.price_open, leg.close
+    leg.margin_accrual, leg.margin_accrual_before = leg.accrual, leg.accrual_before
+    if terms.limited != 0:
+        leg.room_buy, leg.room_sell, leg.impact, leg.stress = (
+            orders[ROOM_BUY, i],
+            orders[ROOM_SELL, i],
+            orders[IMPACT, i],
+            orders[STRESS, i],
+        )
+    if terms.inverse != 0:
+        leg.value_open, leg.value_close = coins[VALUE_OPEN, i], coins[VALUE_CLOSE, i]
+        leg.margin_accrual = coins[COIN_ACCRUAL, i]
+        leg.margin_accrual_before = coins[COIN_ACCRUAL, before] if i > 0 else 0.0
+
+
+@routine
+def load_rarely(leg: Record, terms: Record, tape: Floats, orders: Floats, coins: Floats, i: int, accrual_row: int) -> None:
+    """The same as a call: compiled once, where it isn't needed at every step."""
+    load_quote(leg, terms, tape, orders, coins, i, accrual_row)
 
 
 @kernel
+def load_pair(account: Record, rule: Record, side: SideTapes, scale: Floats, illiquid: Floats, i: int) -> None:
+    """What the rule reads of the pair held; tapes that it does not ask for are empty."""
+    account.pair_index = side.pair_index[i]
+    account.exit_signal = side.exit.values[i] if rule.exit > -np.inf else np.nan
+    account.premium = side.premium.values[i] if rule.stop < np.inf or rule.converge < NEVER else np.nan
+    account.annualized = side.annualized.values[i] if rule.stop_annualized < np.inf else np.nan
+    account.illiquid = illiquid[i] if rule.liquidity != 0 else 0.0
+    account.scale = scale[i] if rule.scaled != 0 else 1.0
+
+
+@routine
 def first_at(stamps: npt.NDArray[np.int64], instant: int, t: int) -> int:
     """First bar from t on whose stamp is at or after the instant; NEVER if the data end before."""
     low, high = t, stamps.shape[0]
@@ -881,6 +1445,26 @@ def first_at(stamps: npt.NDArray[np.int64], instant: int, t: int) -> int:
     return low if low < stamps.shape[0] else NEVER
 
 
+@routine
+def first_before_expiry(stamps: npt.NDArray[np.int64], expiry: int, span: int, t: int) -> int:
+    """First bar from t on that is this near to an expiry; NEVER without one."""
+    return first_at(stamps, expiry - span, t) if span < NEVER and expiry < NEVER else NEVER
+
+
+@kernel
+def set_horizon(account: Record, pair: Record) -> None:
+    """The first bar from which the account must be looked at, whatever its signals; past `converge_bar` a premium that has not narrowed is a side of the box."""
+    horizon = min(account.time_bar, account.days_bar, account.roll_bar, pair.long_expiry_bar, pair.short_expiry_bar)
+    if account.tranche < account.tranches:
+        horizon = min(horizon, account.due_bar)
+    if account.phase != CLOSING:
+        if account.converge_bar > account.bar:
+            horizon = min(horizon, account.converge_bar)
+        else:
+            account.premium_level = min(account.stop_level, account.converge_level)
+    account.horizon = horizon
+
+
 @njit(cache=True, nogil=True, **FROM_PYTHON)
 def advance(
     account: Record, legs: npt.NDArray[np.void], rule: Record, terms: npt.NDArray[np.void], tapes: Tapes, first_opened: int,
@@ -888,11 +1472,16 @@ def advance(
 ) -> int:  # fmt: skip
     """Run bars [first, final) and return the bar to go on with: `final`, or an earlier one when the logs need room first.
 
-    With jump=False the step is taken at every bar: the same trades and the same numbers.
+    legs: long, short, and two more for the quotes of a roll. With jump=False the step is taken at every bar: the same trades and the same numbers.
     """
-    plus, minus, stamps, candidate, pairs, longs, shorts, rates = tapes
+    (
+        plus, minus, stamps, candidate, pairs, longs, shorts, rates, periods, long_orders, short_orders, long_coin, short_coin, coin,
+        scale, illiquid, available, expected_at, expected_rate, next_payment,
+    ) = tapes  # fmt: skip
     borrow, idle = rates[BORROW], rates[IDLE]
-    long, short, long_terms, short_terms = legs[0], legs[1], terms[0], terms[1]
+    long, short, fresh_long, fresh_short = legs[0], legs[1], legs[2], legs[3]
+    desk = Desk(account, rule, long, short, terms[account.period, 0], terms[account.period, 1])
+    jumps = jump and rule.walks == 0
     t = first
     while t < final:
         if (
@@ -901,7 +1490,7 @@ def advance(
             or account.trades + ROWS_A_BAR > trades.shape[0]
         ):
             return t
-        if jump and long.target == long.quantity and short.target == short.quantity:
+        if jumps and account.phase != ROLLING and not waiting(long, short):
             if account.phase == FLAT:
                 t = max(t, account.idle_until)
                 end = final
@@ -912,7 +1501,7 @@ def advance(
                 t = max(t, end)
             else:
                 pair = pairs[account.pair]
-                end = max(t, min(final, account.horizon))
+                end = max(t, min(final, account.horizon, account.period_end))
                 end = (
                     first_exit(plus, account, long, short, pair, t, end)
                     if account.side > 0
@@ -921,88 +1510,145 @@ def advance(
                 if t < end and (account.loss_level > -np.inf or rule.resize_factor < np.inf):
                     index = plus.pair_index if account.side > 0 else minus.pair_index
                     rate = borrow if account.balance < 0.0 else idle
-                    if rule.first_slot == 0:
+                    if rule.first_slot == LONG_SLOT:
                         end = first_by_equity(
                             account, rule, abs(long.quantity), index, rate, longs[CLOSE], pair.start, pair.long_start, t, end
                         )
                     else:
-                        end = first_by_equity(
-                            account, rule, abs(short.quantity), index, rate, shorts[CLOSE], pair.start, pair.short_start, t, end
-                        )
+                        end = first_by_equity(account, rule, abs(short.quantity), index, rate, shorts[CLOSE], pair.start, pair.short_start, t, end)  # fmt: skip
                 t = end
             if t >= final:
                 break
         # ---- the step
-        opened = stamps[t - 1] if t > 0 else first_opened
-        if account.phase != FLAT:
+        account.bar, account.opened, account.stamp = t, stamps[t - 1] if t > 0 else first_opened, stamps[t]
+        account.borrow_rate, account.borrow_rate_before = borrow[t + 1], borrow[t]
+        account.idle_rate, account.idle_rate_before = idle[t + 1], idle[t]
+        if t >= account.period_end:
+            while account.period + 1 < periods.shape[0] and t >= periods[account.period + 1]:
+                account.period += 1
+            account.period_end = periods[account.period + 1] if account.period + 1 < periods.shape[0] else NEVER
+            desk = Desk(account, rule, long, short, terms[account.period, 0], terms[account.period, 1])
+            guard(long, desk.long_terms, rule, spare(desk, LONG_SLOT))
+            guard(short, desk.short_terms, rule, spare(desk, SHORT_SLOT))
+        if rule.walks != 0:
+            if coin.shape[1] > 1:
+                account.coin_open, account.coin = coin[COIN_OPEN, t], coin[COIN_CLOSE, t]
+            account.available = available[t] if rule.borrow_limited != 0 else np.inf
+        if rule.times_funding != 0:
+            account.expected_at, account.expected_rate, account.next_payment = expected_at[t], expected_rate[t], next_payment[t]
+        was_on, drawn, called_off = account.phase != FLAT, False, False
+        if was_on:
             pair = pairs[account.pair]
             side = account.side
-            i = pair.start + min(t, pair.last)
-            index = plus.pair_index[i] if side > 0 else minus.pair_index[i]
-            exit_signal = premium = np.nan  # tapes that no rule asks for are empty
-            if rule.exit > -np.inf:
-                exit_signal = plus.exit.values[i] if side > 0 else minus.exit.values[i]
-            if rule.stop < np.inf:
-                premium = plus.premium.values[i] if side > 0 else minus.premium.values[i]
-            bar = Bar(t, opened, stamps[t], borrow[t + 1], borrow[t], idle[t + 1], idle[t], index, exit_signal, premium)
-            long_quote = quote_of(longs, pair.long_start + min(t, pair.long_last), ACCRUAL_LONG if side > 0 else ACCRUAL_SHORT)
-            short_quote = quote_of(shorts, pair.short_start + min(t, pair.short_last), ACCRUAL_SHORT if side > 0 else ACCRUAL_LONG)
-            trade = trades[account.trades]
-            started = account.started
-            if long.target != long.quantity or short.target != short.quantity:
-                changed = fill_orders(account, rule, long, short, long_terms, short_terms, bar, long_quote, short_quote, trade, fills)
-                if changed:
-                    if started == 0:
-                        account.loss_level = account.entry_equity * (1.0 - rule.loss)
-                        account.time_bar = first_at(stamps, opened + rule.max_hold, t) if rule.max_hold < NEVER else NEVER
-                        account.horizon = min(account.time_bar, account.days_bar, pair.long_expiry_bar, pair.short_expiry_bar)
-                    after_fills(account, rule, long, short, trade)
-                    rebase(account, rule, long, short, bar.borrow_before, bar.idle_before)
-                    guard(long, long_terms, rule, spare_cash(account, rule))
-                    guard(short, short_terms, rule, spare_cash(account, rule))
-                    record(account, long, short, bar, ledger[account.changes])
-            inside = check_margin(account, rule, long, short, long_terms, short_terms, bar, long_quote, short_quote, trade, fills)
-            if inside:
-                rebase(account, rule, long, short, bar.borrow, bar.idle)
-            settled = settle(account, rule, long, short, long_terms, short_terms, bar, long_quote, short_quote, pair, trade, fills)
-            if inside or settled:
-                rebase(account, rule, long, short, bar.borrow, bar.idle)
-                guard(long, long_terms, rule, spare_cash(account, rule))
-                guard(short, short_terms, rule, spare_cash(account, rule))
-                record(account, long, short, bar, ledger[account.changes])
-            called_off = account.phase == OPENING and account.started == 0
-            retire(account, trade, long, short)
-            if account.phase != FLAT and account.phase != CLOSING:
-                decide(account, rule, pair, long, short, bar, long_quote, short_quote, trade)
-                called_off = called_off and account.phase == FLAT
+            if side > 0:
+                load_pair(account, rule, plus, scale, illiquid, pair.start + min(t, pair.last))
             else:
-                called_off = False
-            if account.phase == FLAT and not called_off:
-                account.idle_until = (
-                    first_at(stamps, account.exit_time + rule.cooldown, t) if rule.cooldown > 0 and account.trades > 0 else t
-                )
-        else:
-            called_off = False
-        if account.phase == FLAT and not called_off and t >= account.idle_until and candidate[t] >= 0:
-            number = candidate[t]
-            pair = pairs[number]
-            side = (
-                1
-                if rule.plus != 0 and plus.entry.values[t] >= rule.enter
-                else -1
-                if rule.minus != 0 and minus.entry.values[t] >= rule.enter
-                else 0
-            )
-            if side != 0:
-                value = account.constant + account.balance * (borrow[t + 1] if account.balance < 0.0 else idle[t + 1])
-                close = longs[CLOSE, pair.long_start + t] if rule.first_slot == 0 else shorts[CLOSE, pair.short_start + t]
-                open_position(account, rule, pair, long, short, t, number, side, value, close)
-                if account.phase == OPENING:
-                    account.days_bar = (
-                        first_at(stamps, pair.expiry - rule.expiry_nanoseconds, t)
-                        if rule.expiry_nanoseconds < NEVER and pair.expiry < NEVER
-                        else NEVER
+                load_pair(account, rule, minus, scale, illiquid, pair.start + min(t, pair.last))
+            long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
+            load_quote(long, desk.long_terms, longs, long_orders, long_coin, pair.long_start + min(t, pair.long_last), long_accrual)
+            load_quote(short, desk.short_terms, shorts, short_orders, short_coin, pair.short_start + min(t, pair.short_last), short_accrual)
+        if rule.transfers != 0 and arrive(desk) > 0:
+            record(account, long, short, ledger[account.changes])
+        if account.phase != FLAT:
+            trade = trades[account.trades]
+            complete = account.complete
+            changed = False
+            if account.phase == ROLLING:
+                if account.opened >= account.roll_ready:
+                    other = pairs[account.next_pair]
+                    load_rarely(
+                        fresh_long, desk.long_terms, longs, long_orders, long_coin, other.long_start + min(t, other.long_last), long_accrual
                     )
+                    load_rarely(
+                        fresh_short,
+                        desk.short_terms,
+                        shorts,
+                        short_orders,
+                        short_coin,
+                        other.short_start + min(t, other.short_last),
+                        short_accrual,
+                    )
+                    changed = roll(desk, pair, other, fresh_long, fresh_short, trade, fills)
+                    if changed:
+                        complete, pair = 0, other
+                        if side > 0:
+                            load_pair(account, rule, plus, scale, illiquid, pair.start + min(t, pair.last))
+                        else:
+                            load_pair(account, rule, minus, scale, illiquid, pair.start + min(t, pair.last))
+                        account.days_bar = first_before_expiry(stamps, pair.expiry, rule.expiry_nanoseconds, t)
+                        account.roll_bar = first_before_expiry(stamps, pair.expiry, rule.roll_nanoseconds, t)
+            elif waiting(long, short):
+                started = account.started
+                changed = fill_orders(desk, pair, trade, fills)
+                if started == 0 and account.started != 0 and rule.max_hold < NEVER:
+                    account.time_bar = first_at(stamps, account.opened + rule.max_hold, t)
+            if changed:
+                if complete == 0 and account.complete != 0 and rule.converge < NEVER:
+                    account.converge_bar = first_at(stamps, account.opened + rule.converge, t)
+                rebase(desk, AT_OPEN)
+                record(account, long, short, ledger[account.changes])
+            forced = check_margin(desk, trade, fills)
+            forced = settle(desk, pair, trade, fills) or forced
+            if forced:
+                record(account, long, short, ledger[account.changes])
+            retire(desk, trade)
+        if rule.drawdown < np.inf:
+            value = equity(account, long, short)
+            account.peak = max(account.peak, value)
+            drawn = value <= account.peak * (1.0 - rule.drawdown)
+            if drawn:
+                account.peak = value
+                account.paused_until = account.stamp + rule.pause
+        if account.phase != FLAT:
+            value, unstarted = equity(account, long, short), account.started == 0
+            decide(desk, pair, trade, value, drawn)
+            called_off = unstarted and account.phase == FLAT
+            number = candidate[t]
+            if account.phase == HELD and t >= account.roll_bar and number >= 0 and number != account.pair and not waiting(long, short):
+                pays = plus.entry.values[t] if side > 0 else minus.entry.values[t]
+                if pays >= rule.enter and rolls(pair, pairs[number]):
+                    plan_roll(desk, pair, pairs[number], number)
+            if account.phase == HELD and rule.resize_factor < np.inf and not waiting(long, short):
+                resize(desk, pair, value)
+            if rule.top_up > 0.0 and account.phase != FLAT:
+                sent = top_up(desk, LONG_SLOT)
+                sent = top_up(desk, SHORT_SLOT) or sent
+                if sent:
+                    record(account, long, short, ledger[account.changes])
+            if account.phase != FLAT:
+                if account.tranche < account.tranches:
+                    account.due_bar = first_at(stamps, account.due, t + 1)
+                set_horizon(account, pair)
+        if was_on and account.phase == FLAT and not called_off:
+            account.idle_until = first_at(stamps, account.exit_time + rule.cooldown, t) if rule.cooldown > 0 and account.trades > 0 else t
+        if (
+            account.phase == FLAT
+            and not called_off
+            and t >= account.idle_until
+            and candidate[t] >= 0
+            and account.stamp >= account.paused_until
+        ):
+            number = candidate[t]
+            side = 0
+            if rule.plus != 0 and plus.entry.values[t] >= rule.enter:
+                side = 1
+            elif rule.minus != 0 and minus.entry.values[t] >= rule.enter:
+                side = -1
+            if side != 0:
+                pair = pairs[number]
+                long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
+                load_rarely(long, desk.long_terms, longs, long_orders, long_coin, pair.long_start + t, long_accrual)
+                load_rarely(short, desk.short_terms, shorts, short_orders, short_coin, pair.short_start + t, short_accrual)
+                account.scale = scale[pair.start + t] if rule.scaled != 0 else 1.0
+                open_position(desk, pair, number, side, equity(account, long, short))
+                if account.phase == OPENING:
+                    account.days_bar = first_before_expiry(stamps, pair.expiry, rule.expiry_nanoseconds, t)
+                    account.roll_bar = first_before_expiry(stamps, pair.expiry, rule.roll_nanoseconds, t)
+                    if account.tranche < account.tranches:
+                        account.due_bar = first_at(stamps, account.due, t + 1)
+                    set_horizon(account, pair)
+        if rule.wallets != 0 and account.phase == FLAT and not called_off and rebalance(desk):
+            record(account, long, short, ledger[account.changes])
         t += 1
     return final
 
@@ -1019,18 +1665,18 @@ def add_linear(out: Floats, quantity: float, reference: float, index: Floats) ->
 
 
 @kernel
-def add_leg(out: Floats, quantity: float, tape: Floats, start: int) -> None:
+def add_leg(out: Floats, quantity: float, prices: Floats, tape: Floats, start: int) -> None:
     """Out += quantity · leg index, from a position of its tape on."""
-    add_linear(out, quantity, 0.0, tape[CLOSE][start : start + out.shape[0]])
+    add_linear(out, quantity, 0.0, prices[start : start + out.shape[0]])
     add_linear(out, quantity, 0.0, tape[ACCRUAL_LONG if quantity > 0.0 else ACCRUAL_SHORT][start : start + out.shape[0]])
 
 
 @njit(cache=True, nogil=True, **FROM_PYTHON)
 def fill_equity(
-    out: Floats, ledger: npt.NDArray[np.void], rows: int, pairs: npt.NDArray[np.void], plus_index: Floats, minus_index: Floats,
-    long: Floats, short: Floats, rates: Floats, capital: float,
+    out: Floats, ledger: npt.NDArray[np.void], rows: int, pairs: npt.NDArray[np.void], plus_index: Floats, minus_index: Floats, long: Floats, short: Floats,
+    long_prices: Floats, short_prices: Floats, rates: Floats, coin: Floats, capital: float,
 ) -> None:  # fmt: skip
-    """Equity at every close, from the ledger of changes.
+    """Equity at every close, from the ledger of changes. prices: a unit's value by its price; coin: its closes.
 
     Slices, so that every loop runs from 0: with `index[start + t]` a test for negative indices stays in the loop, and no SIMD (4x slower).
     """
@@ -1050,33 +1696,42 @@ def fill_equity(
         pair = pairs[row.pair]
         constant, balance, coefficient = row.constant, row.balance, row.coefficient
         if row.hedged != 0:
-            whole = plus_index if row.side > 0 else minus_index
-            index = whole[pair.start + begin : pair.start + end]
+            whole_index = plus_index if row.side > 0 else minus_index
+            index = whole_index[pair.start + begin : pair.start + end]
             for t in range(target.shape[0]):
                 target[t] = constant + coefficient * index[t] + balance * rate[t]
             continue
         target[:] = constant
         add_linear(target, balance, 0.0, rate)
         if row.long_quantity != 0.0:
-            add_leg(target, row.long_quantity, long, pair.long_start + begin)
+            add_leg(target, row.long_quantity, long_prices, long, pair.long_start + begin)
         if row.short_quantity != 0.0:
-            add_leg(target, row.short_quantity, short, pair.short_start + begin)
+            add_leg(target, row.short_quantity, short_prices, short, pair.short_start + begin)
+        coins = row.long_coins + row.short_coins
+        if coins != 0.0:
+            add_linear(target, coins, 0.0, coin[begin:end])
+
+
+@kernel
+def add_gain(
+    out: Floats, slot: int, quantity: float, reference: float, prices: Floats, share: float, coins: float, coin_reference: float, coin: Floats
+) -> None:  # fmt: skip
+    """A slot's gain by its reference price: the share that is hedged to its own row, the rest to legging."""
+    if share != 0.0:
+        add_linear(out[slot], share * quantity, reference, prices)
+        if coins != 0.0:
+            add_linear(out[slot], share * coins, coin_reference, coin)
+    if share != 1.0:
+        add_linear(out[LEGGING_ROW], (1.0 - share) * quantity, reference, prices)
+        if coins != 0.0:
+            add_linear(out[LEGGING_ROW], (1.0 - share) * coins, coin_reference, coin)
 
 
 @njit(cache=True, nogil=True, **FROM_PYTHON)
 def fill_sources(
-    out: Floats,
-    ledger: npt.NDArray[np.void],
-    booked: Floats,
-    rows: int,
-    pairs: npt.NDArray[np.void],
-    long: Floats,
-    short: Floats,
-    rates: Floats,
-    derivative: npt.NDArray[np.bool_],
-    legs: int,
-    capital: float,
-) -> None:
+    out: Floats, ledger: npt.NDArray[np.void], booked: Floats, rows: int, pairs: npt.NDArray[np.void], long: Floats, short: Floats,
+    long_prices: Floats, short_prices: Floats, rates: Floats, coins: Floats, derivative: npt.NDArray[np.bool_], capital: float,
+) -> None:  # fmt: skip
     """Cumulated cash of every source at every close: out[source, bar], sources in the order of SOURCES.
 
     out: zeros. booked: [row, source], the source fields of the ledger. derivative: per slot, whether its accrual is funding.
@@ -1095,22 +1750,23 @@ def fill_sources(
         money, rate = (FINANCING_ROW, rates[BORROW]) if row.balance < 0.0 else (IDLE_CASH_ROW, rates[IDLE])
         add_linear(out[money][begin:end], row.balance, row.rate_reference, rate[begin + 1 : end + 1])
         pair = pairs[row.pair]
-        together = legs == 1 or (row.long_quantity != 0.0 and row.short_quantity != 0.0)
+        span, coin = out[:, begin:end], coins[begin:end]
         if row.long_quantity != 0.0:
             start = pair.long_start + begin
-            price, earning, accrual = source_rows(0, together, derivative[0], row.long_quantity)
-            add_linear(out[price][begin:end], row.long_quantity, row.long_reference, long[CLOSE][start : start + end - begin])
+            earning, accrual = earning_rows(derivative[0], row.long_quantity)
+            add_gain(span, 0, row.long_quantity, row.long_reference, long_prices[start : start + end - begin], row.long_share, row.long_coins,
+                     row.coin_reference, coin)  # fmt: skip
             add_linear(out[earning][begin:end], row.long_quantity, row.long_accrual, long[accrual][start : start + end - begin])
         if row.short_quantity != 0.0:
             start = pair.short_start + begin
-            price, earning, accrual = source_rows(1, together, derivative[1], row.short_quantity)
-            add_linear(out[price][begin:end], row.short_quantity, row.short_reference, short[CLOSE][start : start + end - begin])
+            earning, accrual = earning_rows(derivative[1], row.short_quantity)
+            add_gain(span, 1, row.short_quantity, row.short_reference, short_prices[start : start + end - begin], row.short_share, row.short_coins,
+                     row.coin_reference, coin)  # fmt: skip
             add_linear(out[earning][begin:end], row.short_quantity, row.short_accrual, short[accrual][start : start + end - begin])
 
 
 @kernel
-def source_rows(slot: int, together: bool, derivative: bool, quantity: float) -> tuple[int, int, int]:
-    """Where a slot's gain and its accrual are posted, and the tape row of the accrual: the same choices as in `book`."""
-    price = slot if together else LEGGING_ROW
+def earning_rows(derivative: bool, quantity: float) -> tuple[int, int]:
+    """Where a slot's accrual is posted, and its row on the tape: the same choices as in `book_earnings`."""
     earning = FUNDING_ROW if derivative else STAKING_ROW if quantity > 0.0 else BORROW_ROW
-    return price, earning, ACCRUAL_LONG if quantity > 0.0 else ACCRUAL_SHORT
+    return earning, ACCRUAL_LONG if quantity > 0.0 else ACCRUAL_SHORT

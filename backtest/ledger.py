@@ -15,20 +15,54 @@ from backtest.rule import Leg, Rule
 from backtest.tapes import Integers, Records
 
 
-def equity_column(tapes: k.Tapes, ledger: Records, n: int, capital: float) -> Floats:
-    """Equity at every close. [bar]"""
+def equity_column(tapes: k.Tapes, ledger: Records, inverse: Any, n: int, capital: float) -> Floats:
+    """Equity at every close; inverse: whether each slot's contracts are. [bar]"""
     out = np.empty(n)
-    indices = (tapes.plus.pair_index, tapes.minus.pair_index)
-    k.fill_equity(out, room(ledger), len(ledger), tapes.pairs, *indices, tapes.long, tapes.short, tapes.rates, capital)
+    indices, prices = (tapes.plus.pair_index, tapes.minus.pair_index), unit_values(tapes, inverse)
+    k.fill_equity(
+        out,
+        room(ledger),
+        len(ledger),
+        tapes.pairs,
+        *indices,
+        tapes.long,
+        tapes.short,
+        *prices,
+        tapes.rates,
+        tapes.coin[k.COIN_CLOSE],
+        capital,
+    )
     return out
 
 
-def source_columns(tapes: k.Tapes, ledger: Records, derivative: Any, legs: int, n: int, capital: float) -> Floats:
+def source_columns(tapes: k.Tapes, ledger: Records, derivative: Any, inverse: Any, n: int, capital: float) -> Floats:
     """Cumulated cash of every source at every close, in the order of `kernels.SOURCES`. [source, bar]"""
     out = np.zeros((len(k.SOURCES), n))
     booked = np.array([ledger[name] for name in k.SOURCES]).T.copy() if len(ledger) else np.zeros((1, len(k.SOURCES)))
-    k.fill_sources(out, room(ledger), booked, len(ledger), tapes.pairs, tapes.long, tapes.short, tapes.rates, derivative, legs, capital)
+    prices = unit_values(tapes, inverse)
+    k.fill_sources(
+        out,
+        room(ledger),
+        booked,
+        len(ledger),
+        tapes.pairs,
+        tapes.long,
+        tapes.short,
+        *prices,
+        tapes.rates,
+        tapes.coin[k.COIN_CLOSE],
+        derivative,
+        capital,
+    )
     return out
+
+
+def unit_values(tapes: k.Tapes, inverse: Any) -> tuple[Floats, Floats]:
+    """What the price of each slot makes a unit worth: the close, or the value index of an inverse contract. [position]"""
+    return (
+        tapes.long_coin[k.VALUE_CLOSE] if inverse[0] else tapes.long[k.CLOSE],
+        tapes.short_coin[k.VALUE_CLOSE] if inverse[1] else tapes.short[k.CLOSE],
+    )
 
 
 def room(ledger: Records) -> Records:
@@ -44,7 +78,8 @@ def rows_by_bar(ledger: Records, n: int) -> Integers:
 def position_table(market: Market, rule: Rule, pairs: Integers, ledger: Records) -> pd.DataFrame:
     """Quantities of both slots and the contract, at every close."""
     place = rows_by_bar(ledger, len(market))
-    quantity = {name: np.where(place >= 0, np.concatenate([ledger[f"{name}_quantity"], [0.0]])[place], 0.0) for name in ("long", "short")}
+    base = {name: ledger[f"{name}_quantity"] / ledger[f"{name}_unit"] for name in ("long", "short")}
+    quantity = {name: np.where(place >= 0, np.concatenate([values, [0.0]])[place], 0.0) for name, values in base.items()}
     held = (quantity["long"] != 0.0) | (quantity["short"] != 0.0)
     names = pd.Index([*(contract_name(rule, pair) for pair in pairs), ""])
     pair = np.where(held, np.concatenate([ledger["pair"], [-1]])[place], -1)
@@ -75,7 +110,8 @@ def fill_times(market: Market, pairs: Records, fills: Records) -> Integers:
     opened = np.concatenate([[market.start], market.stamps])[fills["bar"]]
     expiry = np.where(fills["slot"] == 0, pairs["long_expiry"][fills["pair"]], pairs["short_expiry"][fills["pair"]])
     closed = market.stamps[fills["bar"]]
-    return np.select([fills["action"] == k.SETTLED, fills["action"] == k.LIQUIDATED], [expiry, closed], opened)
+    forced = np.isin(fills["action"], (k.LIQUIDATED, k.DELEVERAGED))
+    return np.select([fills["action"] == k.SETTLED, forced], [expiry, closed], opened)
 
 
 def fill_table(market: Market, rule: Rule, pairs: Integers, records: Records, fills: Records) -> pd.DataFrame:

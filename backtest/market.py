@@ -7,7 +7,8 @@ meet in a premium. What can't be trusted is refused with its place and the remed
     market.spot, market.perpetual, market.future_chain(min_days=14)
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -141,6 +142,7 @@ class Market:
         self.notes: list[str] = []
         self._dataset, self._view = dataset, view
         self._frames = frames
+        self._rates: dict[str, Floats] = {}  # funding rates that take the place of the dataset's
         self._memo: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -155,6 +157,29 @@ class Market:
             self._memo[key] = build()
         found: Built = self._memo[key]
         return found
+
+    def bars(self, instrument: str) -> pd.DataFrame:
+        """The instrument's own bars with the columns that were loaded with the prices; a frame of one's own to alter."""
+        return self._frames[instrument].copy(deep=False)
+
+    def altered(self, bars: Mapping[str, pd.DataFrame] | None = None, rates: Mapping[str, Floats] | None = None) -> "Market":
+        """A market like this one but for the bars of some instruments and the funding rates of some perpetuals; this one stays as it is.
+
+        bars: frames with the stamps of `bars(instrument)`; a bar without a close is as good as none. rates: one for each event of `funding(instrument)`.
+        Raises ParameterError for other stamps or another count: what is altered keeps its clock.
+        """
+        for name, frame in (bars or {}).items():
+            if not frame.index.equals(self._frames[name].index):
+                raise ParameterError(f"altered bars of {name} must keep their stamps: {len(frame)} bars for {len(self._frames[name])}")
+        for name, values in (rates or {}).items():
+            if len(values) != len(self.funding(name).times):
+                raise ParameterError(
+                    f"altered rates of {name} must be one for each funding event: {len(values)} for {len(self.funding(name).times)}"
+                )
+        other = copy(self)
+        other._frames, other._rates = {**self._frames, **(bars or {})}, {**self._rates, **(rates or {})}
+        other._memo, other.notes = {}, list(self.notes)
+        return other
 
     # ------------------------------------------------------------ legs
 
@@ -279,7 +304,10 @@ class Market:
         values = self._dataset.column(instrument, column, self._view.start, self._view.end).reindex(frame.index).to_numpy(np.float64)
         values = self._view.conversion.column(instrument, column, values, nanoseconds(pd.DatetimeIndex(frame.index)))
         beside = frame[list(PRICES)].assign(**{column: values})
-        refuse(bar_errors(beside, in_dataset(instrument, pd.DatetimeIndex(frame.index))))
+        if frame["close"].hasnans:  # bars that `altered` took away
+            values = np.where(frame["close"].isna(), np.nan, values)
+            beside = beside[frame["close"].notna()]
+        refuse(bar_errors(beside, in_dataset(instrument, pd.DatetimeIndex(beside.index))))
         return values
 
     def has(self, instrument: str, column: str) -> bool:
@@ -400,7 +428,8 @@ class Market:
         table = self._dataset.funding(instrument)
         refuse(funding_errors(table, in_dataset(f"{instrument} funding", pd.DatetimeIndex(table.index))) if len(table) else [])
         known = table.reindex(columns=["rate", "mark_price", "interval_hours"])[table.index <= self.clock[-1]] if len(table) else table
-        return known.fillna({"interval_hours": USUAL_INTERVAL_HOURS})
+        known = known.fillna({"interval_hours": USUAL_INTERVAL_HOURS})
+        return known.assign(rate=self._rates[instrument]) if instrument in self._rates else known
 
     def missing_funding(self, instrument: str, *, whole: bool = False) -> npt.NDArray[np.int64]:
         """Instants at which the perpetual's schedule has a payment and the data have none, from its first bar (or, whole, its first event) to its last bar."""

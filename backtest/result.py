@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from backtest import kernels as k
-from backtest import ledger, metrics
+from backtest import ledger, liquidations, metrics
+from backtest.execution import Execution
 from backtest.instruments import Kind
 from backtest.market import DAY, Market
-from backtest.rule import Execution, Rule, settings
+from backtest.rule import Rule, settings
 from backtest.tapes import Integers, Records
 
 
@@ -50,7 +51,7 @@ class Result:
     """One finished run. Columns are computed when first asked for; printing it gives the table."""
 
     def __init__(self, strategy: Any, prepared: Prepared, capital: float, log: Log) -> None:
-        self._prepared, self._log = prepared, log
+        self._prepared, self._log, self._strategy = prepared, log, strategy
         market = prepared.market
         self.strategy: str = type(strategy).__name__
         self.params: dict[str, Any] = {} if isinstance(strategy, Rule) or not is_dataclass(strategy) else settings(strategy)
@@ -70,16 +71,16 @@ class Result:
     @cached_property
     def equity(self) -> pd.Series:
         """Equity at every bar's close, in the quote currency."""
-        values = ledger.equity_column(self._prepared.tapes, self._log.ledger, self.bars, self.capital)
+        terms = self._prepared.terms[0]
+        values = ledger.equity_column(self._prepared.tapes, self._log.ledger, terms["inverse"] != 0, self.bars, self.capital)
         return pd.Series(values, index=self._prepared.market.clock, name="equity", copy=False)
 
     @cached_property
     def attribution(self) -> pd.DataFrame:
         """Cumulated cash of each of the twelve sources at every bar's close; rows sum to equity − capital."""
-        prepared = self._prepared
-        columns = ledger.source_columns(
-            prepared.tapes, self._log.ledger, prepared.terms["derivative"] != 0, int(prepared.rule_record["legs"]), self.bars, self.capital
-        )
+        prepared, terms = self._prepared, self._prepared.terms[0]
+        derivative, inverse = terms["derivative"] != 0, terms["inverse"] != 0
+        columns = ledger.source_columns(prepared.tapes, self._log.ledger, derivative, inverse, self.bars, self.capital)
         return pd.DataFrame(columns.T, index=prepared.market.clock, columns=list(k.SOURCES), copy=False)
 
     @cached_property
@@ -102,6 +103,11 @@ class Result:
         return ledger.trade_table(
             self._prepared.rule, self._prepared.pairs, self._log.trades, open_trade, float(self.equity.iloc[-1]), final
         )
+
+    @cached_property
+    def liquidations(self) -> pd.DataFrame:
+        """One row a forced close: when, why, what it cost, and what a top-up in time would have saved."""
+        return liquidations.table(self._prepared, self._log, self.fills, self.trades)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -157,8 +163,21 @@ class Result:
             "margin": str(execution.margin),
             "missing_funding": str(execution.funding),
         }
-        out |= {f"{name}_costs": cost_words(terms) for name, terms in zip(named, self._prepared.terms, strict=True) if terms["present"]}
+        out |= {f"{name}_costs": cost_words(terms) for name, terms in zip(named, self._prepared.terms[0], strict=True) if terms["present"]}
         return out
+
+    @cached_property
+    def at_default(self) -> frozenset[str]:
+        """The settings of `rule_text` at their defaults, but for those that every reader asks for."""
+        owners = (self._prepared.rule, self._prepared.execution)
+        names = {
+            item.name
+            for owner in owners
+            for item in fields(owner)
+            if "help" in item.metadata and same(getattr(owner, item.name), item.default)
+        }
+        asked = {"size", "leverage", "margin"} | ({"resize"} if math.isfinite(self._prepared.rule.resize_factor) else set())
+        return frozenset(names - asked) | ({"missing_funding"} if "funding" in names else frozenset())
 
     def report(self, path: str | PathLike[str]) -> None:
         """Write the report: one self-contained HTML file. Raises StorageError."""
@@ -171,6 +190,11 @@ class Result:
         from backtest.report.json import write_json
 
         write_json(self, path)
+
+
+def same(value: object, default: object) -> bool:
+    """Whether a setting is at its default; a signal never is."""
+    return value is default or (isinstance(value, str | int | float) and value == default)
 
 
 def in_words(value: object) -> str:

@@ -1,7 +1,7 @@
-"""What a strategy hands to the engine: which legs, which signal, which thresholds, which limits; and how it is executed.
+"""What a strategy hands to the engine: which legs, which signal, which thresholds, which limits. How it is carried out stands in `execution.py`.
 
-A `Rule` never touches cash. Everything that depends on the path (entering, holding, stops, resize, settlement, liquidation) is the engine's, with the
-exact meaning of `semantics.md`.
+A `Rule` never touches cash. Everything that depends on the path (entering, holding, stops, resize, rolls, settlement, liquidation) is the engine's, with
+the exact meaning of `semantics.md`.
 
     bt.Rule(long=market.spot, short=market.perpetual, signal=bt.annualized_funding(market, market.perpetual), enter=0.1, exit=0.0)
 """
@@ -24,15 +24,8 @@ SignalPair = Signal | tuple[Signal, Signal]
 Duration = str | pd.Timedelta
 Choice = TypeVar("Choice", bound=StrEnum)
 AUTO: Literal["auto"] = "auto"
+FUNDING: Literal["funding"] = "funding"
 LONGEST = 2**61  # ns: 73 years, so that an instant plus a duration stays within int64
-
-
-class Margin(StrEnum):
-    """Where a derivative's losses may be paid from: its own account, all spare cash, or without any check."""
-
-    ISOLATED = "isolated"
-    CROSS = "cross"
-    OFF = "off"
 
 
 class Sides(StrEnum):
@@ -43,11 +36,12 @@ class Sides(StrEnum):
     BOTH = "both"
 
 
-class MissingFunding(StrEnum):
-    """A funding event that the data lack: an error, or filled with the mean of the events before and after it."""
+class FundingEntry(StrEnum):
+    """When an entry is sent, seen from the next funding payment: before it, after it, or on the side of it that pays."""
 
-    ERROR = "error"
-    FILL = "fill"
+    BEFORE = "before"
+    AFTER = "after"
+    BETTER = "better"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +78,8 @@ class Rule:
     `signal`: one row over the bars, or a table [pair, bar] for chains (`bt.pairs`; as a DataFrame: [clock, pair]); a tuple of two gives side +1 and
     side −1 one each.
     It must be known at the bar's close. `enter=None` enters at once, `exit=None` never leaves by signal. `exit_signal` defaults to `signal`.
-    `resize="auto"` means 1.25 when a leg is a perpetual and none is dated, else none.
+    `resize="auto"` means 1.25 when a leg is a perpetual and none is dated, else none. `scale` multiplies the size of an entry: one row, or a table [pair, bar].
+    `tranche_gap="funding"` waits for the next funding payment between tranches.
     """
 
     long: Leg | None = None
@@ -93,44 +88,116 @@ class Rule:
     enter: float | None = None
     exit_signal: SignalPair | None = None
     exit: float | None = None
+    scale: Signal | None = None
     sides: Sides = param(Sides.PLUS, "plus (long slot bought), minus (swapped) or both")
     size: float = param(0.5, "base position as a fraction of equity")
     leverage: float = param(1.0, "notional over collateral of a derivative leg")
     resize: float | Literal["auto"] | None = param(AUTO, "return to size when exposure drifts by this factor; none never does")
+    entry_tranches: int = param(1, "enter in this many equal parts")
+    exit_tranches: int = param(1, "leave in this many equal parts, unless it is urgent")
+    tranche_gap: Duration | Literal["funding"] | None = param(None, "time between two tranches, or funding: at the next funding payment")
+    funding_entry: FundingEntry = param(FundingEntry.BEFORE, "enter before or after the next funding payment, or as it pays better")
+    hold_for_funding: bool = param(False, "leave after the next funding payment, if the position would receive it")
+    funding_wait: Duration = param("8h", "wait at most this long for a funding payment")
     max_hold: Duration | None = param(None, "close after this long, converged or not")
     expiry_days: float | None = param(None, "close when this few days are left to expiry")
+    roll_days: float | None = param(None, "roll into the next contract of a chain when this few days are left to expiry, if it still pays")
     stop: float | None = param(None, "close when the premium has widened by this much since entry")
+    stop_annualized: float | None = param(None, "close when the premium a year has widened by this much since entry")
     loss: float | None = param(None, "close when the trade has lost this fraction of the equity at entry")
+    converge: Duration | None = param(None, "close when the premium has not narrowed this long after entry")
+    exposure: float | None = param(None, "close when the first leg is worth more than this times the equity")
+    drawdown: float | None = param(None, "close when equity has fallen by this fraction from its peak, and stop trading")
+    pause: Duration | None = param(None, "trade again this long after a drawdown (default: never)")
+    max_spread: float | None = param(None, "stay out, and leave, where a contract's spread over the mid is above this")
+    min_depth: float | None = param(None, "stay out, and leave, where a contract's depth in the quote currency is below this")
     cooldown: Duration | None = param(None, "wait this long after an exit")
     stake: bool = param(False, "stake the long spot leg")
+    unstake: Duration | None = param(None, "a staked leg can be sold this long after the decision (default: at once)")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sides", choice("sides", self.sides, Sides))
+        object.__setattr__(self, "funding_entry", choice("funding_entry", self.funding_entry, FundingEntry))
         if self.long is None and self.short is None:
             raise ParameterError(
                 "a rule needs a leg: long=None, short=None; give long=market.spot, short=market.future_chain(), or one of them"
             )
+        self._check_signals()
+        for name in ("size", "leverage", "funding_wait"):
+            if getattr(self, name) is None:
+                raise ParameterError(f"{name} must be a {'duration' if name == 'funding_wait' else 'number'}: {name}=None")
+        for name in ("size", "leverage", "roll_days", "stop", "stop_annualized", "loss", "exposure", "drawdown", "max_spread", "min_depth"):
+            number(name, getattr(self, name), above=0.0)
+        number("expiry_days", self.expiry_days, least=0.0)
+        if self.resize is not None and self.resize != AUTO:
+            number("resize", self.resize, above=1.0)
+        if self.drawdown is not None and self.drawdown >= 1.0:
+            raise ParameterError(f"drawdown is a fraction of the peak: drawdown={self.drawdown:g} must be below 1; a fifth is 0.2")
+        for name in ("max_hold", "cooldown", "funding_wait", "converge", "pause", "unstake"):
+            duration(name, getattr(self, name))
+        self._check_tranches()
+        self._check_legs()
+        if self.pause is not None and self.drawdown is None:
+            raise ParameterError(
+                f"pause needs a drawdown to follow: pause={self.pause!r}, drawdown=None; give drawdown=…, or leave pause out"
+            )
+        if self.unstake is not None and not self.stake:
+            raise ParameterError(
+                f"unstake needs a staked leg: unstake={self.unstake!r}, stake=False; give stake=True, or leave unstake out"
+            )
+
+    def _check_signals(self) -> None:
+        """Thresholds are numbers with a signal to compare; a signal is one, or one for each side; a scale is one."""
         for name in ("enter", "exit"):
             number(name, getattr(self, name))
         if self.enter is not None and self.signal is None:
             raise ParameterError(f"enter needs a signal: enter={self.enter:g}, signal=None; give signal=…, or enter=None to enter at once")
         if self.exit is not None and self.signal is None and self.exit_signal is None:
             raise ParameterError(f"exit needs a signal: exit={self.exit:g}, signal=None; give exit_signal=…, or exit=None to stay")
-        for name, low in (("size", 0.0), ("leverage", 0.0), ("stop", 0.0), ("loss", 0.0)):
-            number(name, getattr(self, name), above=low)
-        for name in ("size", "leverage"):
-            if getattr(self, name) is None:
-                raise ParameterError(f"{name} must be a number: {name}=None")
-        number("expiry_days", self.expiry_days, least=0.0)
         for name in ("signal", "exit_signal"):
             if isinstance(value := getattr(self, name), tuple) and len(value) != 2:
                 raise ParameterError(f"{name} must be one, or a pair for side +1 and side −1: it is a tuple of {len(value)}")
-        if self.resize is not None and self.resize != AUTO:
-            number("resize", self.resize, above=1.0)
-        if self.stop is not None and (self.long is None or self.short is None):
-            raise ParameterError(f"stop measures the premium between two legs: stop={self.stop:g} with one leg; use loss=…")
-        for name in ("max_hold", "cooldown"):
-            duration(name, getattr(self, name))
+        if isinstance(self.scale, tuple):
+            raise ParameterError(f"scale must be one row or table for both sides: it is a tuple of {len(self.scale)}; give one array")
+
+    def _check_tranches(self) -> None:
+        """Tranches are whole numbers from 1 on, and have a gap exactly if there are several."""
+        for name in ("entry_tranches", "exit_tranches"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ParameterError(f"{name} must be a whole number from 1 on: {name}={value}")
+        if self.tranche_gap != FUNDING:
+            duration("tranche_gap", self.tranche_gap)
+        told = f"entry_tranches={self.entry_tranches}, exit_tranches={self.exit_tranches}, tranche_gap={self.tranche_gap!r}"
+        several = self.entry_tranches > 1 or self.exit_tranches > 1
+        if several and self.tranche_gap is None:
+            raise ParameterError(f'several tranches need a time between them: {told}; give tranche_gap="8h" or "funding"')
+        if not several and self.tranche_gap is not None:
+            raise ParameterError(f"tranche_gap needs several tranches: {told}; give entry_tranches=… or exit_tranches=…, or leave it out")
+
+    def _check_legs(self) -> None:
+        """What needs two legs, a dated leg, a chain or a perpetual has one."""
+        kinds = {leg.kind for leg in self.legs if leg is not None}
+        if self.long is None or self.short is None:
+            for name in ("stop", "stop_annualized", "converge"):
+                if (value := getattr(self, name)) is not None:
+                    shown = repr(value) if name == "converge" else f"{value:g}"
+                    remedy = "max_hold=…" if name == "converge" else "loss=…"
+                    raise ParameterError(f"{name} measures the premium between two legs: {name}={shown} with one leg; use {remedy}")
+        if self.stop_annualized is not None and Kind.FUTURE not in kinds:
+            raise ParameterError(f"stop_annualized needs a dated leg: stop_annualized={self.stop_annualized:g} without one; use stop=…")
+        if self.roll_days is not None and not any(leg is not None and leg.chain for leg in self.legs):
+            raise ParameterError(
+                f"roll_days needs a chain to roll along: roll_days={self.roll_days:g} without a chain; give short=market.future_chain(), or leave it out"
+            )
+        if Kind.PERPETUAL not in kinds:
+            for name, idle in (("funding_entry", FundingEntry.BEFORE), ("hold_for_funding", False)):
+                if (value := getattr(self, name)) != idle:
+                    raise ParameterError(
+                        f"{name} needs a perpetual leg: {name}={value} without one; give short=market.perpetual, or leave it out"
+                    )
+            if self.tranche_gap == FUNDING:
+                raise ParameterError('tranche_gap="funding" needs a perpetual leg; give short=market.perpetual, or a duration like "8h"')
 
     @property
     def legs(self) -> tuple[Leg | None, Leg | None]:
@@ -146,54 +213,6 @@ class Rule:
             return float(self.resize)
         kinds = {leg.kind for leg in self.legs if leg is not None}
         return 1.25 if Kind.PERPETUAL in kinds and Kind.FUTURE not in kinds else math.inf
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How orders are carried out and what they cost, as fractions; None takes the venue's rule-book, quotes and series where the data have them."""
-
-    margin: Margin = param(Margin.ISOLATED, "isolated, cross or off")
-    spot_fee: float | None = param(None, "trading fee of spot legs (default: the venue's)")
-    derivative_fee: float | None = param(None, "trading fee of perpetuals and futures (default: the venue's)")
-    half_spread: float | tuple[float, float] | None = param(
-        None, "half the spread paid at each fill, one number or two: long,short (default: the data's quotes, else 1 bp)"
-    )
-    delivery_fee: float | None = param(None, "fee at settlement (default: the venue's)")
-    liquidation_fee: float | None = param(None, "fee of a liquidation (default: the venue's)")
-    maintenance: float | None = param(None, "maintenance margin rate without tiers (default: the venue's tiers)")
-    idle_rate: float | None = param(None, "yearly rate on idle cash (default: the dataset's risk_free, else 0)")
-    borrow_rate: float | None = param(None, "yearly rate on borrowed cash (default: the dataset's borrow_usd, else 0)")
-    funding: MissingFunding = param(MissingFunding.ERROR, "missing funding events: error, or fill with the mean of their neighbours")
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "margin", choice("margin", self.margin, Margin))
-        object.__setattr__(self, "funding", choice("funding", self.funding, MissingFunding))
-        for name in ("spot_fee", "derivative_fee", "delivery_fee", "liquidation_fee", "maintenance", "borrow_rate"):
-            fraction(name, getattr(self, name))
-        for value in self.half_spreads:
-            fraction("half_spread", value)
-        number("idle_rate", self.idle_rate)
-
-    @property
-    def half_spreads(self) -> tuple[float | None, float | None]:
-        """Half the spread of the long and of the short slot; None where quotes or the default hold."""
-        if not isinstance(self.half_spread, tuple):
-            return self.half_spread, self.half_spread
-        if len(self.half_spread) != 2:
-            raise ParameterError(f"half_spread takes one number, or two for the long and the short leg: half_spread={self.half_spread}")
-        return self.half_spread
-
-    @classmethod
-    def free(cls) -> "Execution":
-        """No costs at all."""
-        return cls(spot_fee=0.0, derivative_fee=0.0, half_spread=0.0, delivery_fee=0.0, liquidation_fee=0.0)
-
-
-def fraction(name: str, value: float | None) -> None:
-    """Raise ParameterError unless value is None or a number in [0, 1)."""
-    number(name, value, least=0.0)
-    if value is not None and value >= 1.0:
-        raise ParameterError(f"{name} is a fraction: {name}={value:g} must be below 1; 10 bps are 0.001")
 
 
 def choice(name: str, value: object, kind: type[Choice]) -> Choice:

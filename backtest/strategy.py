@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from backtest.errors import DataError, ParameterError, did_you_mean, user_errors
+from backtest.execution import Execution
 from backtest.load import load_market
 from backtest.market import Market
-from backtest.rule import Execution, Rule
+from backtest.rule import Rule
 
 SAMPLE = "data/sample"
 
@@ -87,8 +88,10 @@ def parse_value(text: str, kinds: tuple[Any, ...], name: str) -> Any:
         if text.lower() in ("true", "yes", "1", "false", "no", "0"):
             return text.lower() in ("true", "yes", "1")
         raise ParameterError(f"{name} must be true or false: {name}={text}")
-    if "," in text and any(typing.get_origin(kind) is tuple for kind in kinds):
-        return tuple(parse_value(part, (float,), name) for part in text.split(","))
+    several = next((kind for kind in kinds if typing.get_origin(kind) is tuple), None)
+    if several is not None and ("," in text or kinds == (several, types.NoneType)):
+        parts, hints = text.split(","), typing.get_args(several)
+        return tuple(parse_value(part.strip(), kinds_of(hints[min(k, len(hints) - 1)]), name) for k, part in enumerate(parts))
     numeric = [kind for kind in (int, float) if kind in kinds]
     for kind in numeric:
         try:
@@ -96,7 +99,8 @@ def parse_value(text: str, kinds: tuple[Any, ...], name: str) -> Any:
         except ValueError:
             continue
     if numeric and not any(kind is str or typing.get_origin(kind) is typing.Literal for kind in kinds):
-        raise ParameterError(f"{name} must be a number{', or none' if types.NoneType in kinds else ''}: {name}={text}")
+        wanted = "a whole number" if numeric == [int] else "a number"
+        raise ParameterError(f"{name} must be {wanted}{', or none' if types.NoneType in kinds else ''}: {name}={text}")
     return text
 
 
@@ -180,6 +184,12 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
     general.add_argument("--capital", default="100000", metavar="X", help="cash at the start, in the quote currency (default: 100000)")
     general.add_argument("--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html)")
     general.add_argument("--json", metavar="FILE", help="write the run as JSON too")
+    general.add_argument(
+        "--scenario",
+        nargs="+",
+        metavar="S",
+        help="run it again through scenarios, as spreads=10 gap=0.1,2021-05-19,3D; all plays one of each kind (backtest/scenarios.py)",
+    )
     taken: set[str] = {
         "data",
         "instruments",
@@ -193,6 +203,7 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
         "capital",
         "report",
         "json",
+        "scenario",
     }
     add_fields(parser, "strategy", strategy, taken)
     add_fields(parser, "position and limits", Rule, taken)
@@ -228,6 +239,7 @@ def sample_market(found: argparse.Namespace) -> Market:
 def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> None:
     """Run a strategy from the command line: print the table, write the report, and the JSON if asked. Exit code 2 for a user's mistake."""
     from backtest.simulate import run
+    from backtest.stress import chosen_scenarios, stress
 
     with user_errors():
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", strategy.__name__).lower()
@@ -239,11 +251,15 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
         changes = {key: value for key, value in values_of(found, Rule).items() if key not in own}
         execution = Execution(**{key: value for key, value in values_of(found, Execution).items() if key not in own})
         capital = parse_value(found.capital, (float,), "capital")
-        result = run(chosen, sample_market(found), capital=capital, execution=execution, **changes)
-        print(result)
+        if found.scenario:
+            chosen_scenarios(found.scenario)  # a mistake is told before the market is loaded
+        market = sample_market(found)
+        result = run(chosen, market, capital=capital, execution=execution, **changes)
+        test = stress(result, scenarios=found.scenario, keep=False) if found.scenario else None
+        print(result if test is None else f"{result}\n\n{test}")
         report = Path(found.report or f"reports/{name}.html")
-        result.report(report)
+        (test or result).report(report)
         print(f"Report: {report}")
         if found.json:
-            result.to_json(found.json)
+            (test or result).to_json(found.json)
             print(f"JSON: {found.json}")

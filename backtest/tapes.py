@@ -1,10 +1,13 @@
 """From market and rule to what the kernel reads: the one boundary between pandas and compiled code (contiguous float64, int64 nanoseconds).
 
 A contract's bars lie one after another on a tape; bar t of it is at [start + t], start being a multiple of a block less the first bar's block, so that
-blocks of a tape and blocks of time coincide. A slot's tape has the seven rows of `kernels.py`; a pair's tapes have signal, premium and index.
+blocks of a tape and blocks of time coincide. A slot's tape has the seven rows of `kernels.py`, and where a rule or an execution asks for more, a tape of orders
+and one of coins beside it; a pair's tapes have signal, premium and index.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +15,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from backtest import kernels as k
+from backtest.coins import coin_accruals, coin_prices, coin_spot, coin_tape, reciprocal_marks
 from backtest.curve import expiries, offered
 from backtest.errors import DataError, ParameterError
-from backtest.instruments import Instrument, Kind
-from backtest.market import Floats, Market, utc
-from backtest.rule import Leg, MissingFunding, Rule, SignalPair
+from backtest.execution import Execution, is_number
+from backtest.instruments import Instrument, Kind, Settle
+from backtest.market import DAY, Floats, Market
+from backtest.orders import fill_half_spread, fill_orders, limited, stress_multiplier
+from backtest.payments import funding_accrual
+from backtest.rule import Leg, Rule, SignalPair
+from backtest.venues import venue as rule_book
+from backtest.venues.calendar import is_open
 
 Records = npt.NDArray[np.void]
 Integers = npt.NDArray[np.int64]
@@ -30,6 +39,11 @@ class SlotTape:
     starts: Integers
     firsts: Integers
     lasts: Integers
+
+    def contracts(self, leg: Leg) -> Iterator[tuple[str, slice, slice]]:
+        """Each contract with its place on the tape and its bars."""
+        for name, start, first, last in zip(leg.contracts, self.starts, self.firsts, self.lasts, strict=True):
+            yield name, slice(int(start + first), int(start + last + 1)), slice(int(first), int(last + 1))
 
 
 # ---------------------------------------------------------------- tapes
@@ -59,37 +73,7 @@ def no_side() -> k.Side:
 
 def no_side_tapes() -> k.SideTapes:
     """A side that the rule may not take."""
-    return k.SideTapes(no_side(), no_side(), no_side(), no_side(), no_side(), np.empty(0))
-
-
-def funding_accrual(market: Market, instrument: str, policy: MissingFunding) -> Floats:
-    """Cumulated −rate·price that one long unit has earned by the end of each bar. [bar]
-
-    price: the event's own mark; else the last mark, else the last close, known at the event.
-    """
-    events, missing = market.funding(instrument), market.missing_funding(instrument)
-    times, rates, marks = events.times, events.rates, events.marks
-    between = len(missing) and len(times) and times[0] < missing[0] and missing[-1] < times[-1]
-    if policy is MissingFunding.FILL and between:
-        times = np.concatenate([times, missing])
-        rates = np.concatenate([rates, (rates[(after := np.searchsorted(events.times, missing))] + rates[after - 1]) / 2.0])
-        marks = np.concatenate([marks, np.full(len(missing), np.nan)])
-    elif len(missing):
-        earlier = market.stamps[market.stamps < missing[0]]
-        remedy = f"end the run at {utc(earlier[-1])} (--end)" if len(earlier) > 1 else "choose a later start"
-        inside = ', or choose funding="fill"' if between else ""
-        raise DataError(
-            f"{instrument}: {'1 funding event is' if len(missing) == 1 else f'{len(missing)} funding events are'} missing, first {utc(missing[0])}, last {utc(missing[-1])}; import them, {remedy}{inside}"
-        )
-    place = np.searchsorted(market.stamps, times, "right") - 1
-    for column in ("mark", "close"):
-        known = market.last_known(instrument, column)
-        marks = np.where(np.isnan(marks) & (place >= 0), known[np.maximum(place, 0)], marks)
-    bar = np.searchsorted(market.stamps, times, "left")
-    paid = np.zeros(len(market))
-    within = (times > market.start) & (bar < len(market))
-    np.add.at(paid, bar[within], np.nan_to_num(-rates * marks)[within])
-    return np.cumsum(paid)
+    return k.SideTapes(no_side(), no_side(), no_side(), no_side(), no_side(), no_side(), np.empty(0))
 
 
 def coin_accrual(market: Market, instrument: str, series: str) -> Floats:
@@ -99,8 +83,8 @@ def coin_accrual(market: Market, instrument: str, series: str) -> Floats:
     return np.cumsum(np.nan_to_num(market.series(series, before=True) * market.last_known(instrument) * market.years))
 
 
-def fill_rows(out: Floats, market: Market, instrument: Instrument, bars: slice, stake: bool, policy: MissingFunding) -> None:
-    """Write the seven rows of one instrument, for these bars, where they belong on the tape. [row, bar]"""
+def fill_rows(out: Floats, market: Market, instrument: Instrument, bars: slice, stake: bool) -> None:
+    """Write prices and a spot's accruals of one instrument, for these bars, where they belong on the tape. [row, bar]"""
     name = instrument.id
 
     def raw(column: str) -> Floats:
@@ -109,45 +93,118 @@ def fill_rows(out: Floats, market: Market, instrument: Instrument, bars: slice, 
     close = market.last_known(name)[bars]
     traded = ~np.isnan(raw("close"))
     out[k.OPEN], out[k.CLOSE] = raw("open"), close
+    if (closed := closed_at_open(market, instrument.venue)) is not None:
+        out[k.OPEN][closed[bars]] = np.nan
     for row, mark, trade in ((k.MARK_HIGH, "mark_high", "high"), (k.MARK_LOW, "mark_low", "low")):
         extreme = raw(trade)
         if market.has(name, mark):
             extreme = np.where(np.isnan(raw(mark)), extreme, raw(mark))
         out[row] = np.where(traded, extreme, close)
-    out[k.HALF_SPREAD] = np.nan
-    if market.has(name, "bid") and market.has(name, "ask"):
-        bid, ask = market.raw(name, "bid"), market.raw(name, "ask")
-        known = slice(max(bars.start, 1), bars.stop)  # the quote at the end of the bar before
-        before = slice(known.start - 1, known.stop - 1)
-        out[k.HALF_SPREAD, known.start - bars.start :] = (ask[before] - bid[before]) / (ask[before] + bid[before])
-    if instrument.kind is Kind.PERPETUAL:
-        out[k.ACCRUAL_LONG] = out[k.ACCRUAL_SHORT] = funding_accrual(market, name, policy)[bars]
-    elif instrument.kind is Kind.SPOT:
+    if instrument.settle is Settle.INVERSE:
+        out[k.MARK_HIGH], out[k.MARK_LOW] = reciprocal_marks(out[k.MARK_HIGH], out[k.MARK_LOW])
+    if instrument.kind is Kind.SPOT:
         if stake:
             out[k.ACCRUAL_LONG] = coin_accrual(market, name, "staking_yield")[bars]
         if "borrow_base" in market.series_names:
             out[k.ACCRUAL_SHORT] = coin_accrual(market, name, "borrow_base")[bars]
 
 
-def slot_tape(market: Market, leg: Leg | None, stake: bool, policy: MissingFunding) -> SlotTape:
-    """A slot's tape, computed once per market."""
+def closed_at_open(market: Market, venue: str) -> npt.NDArray[np.bool_] | None:
+    """Whether the venue is closed when each bar opens, so that no price of that instant is there; None for one that never closes. [bar]"""
+    return market.memo(("closed at open", venue), lambda: _closed_at_open(market, venue))
 
-    def build() -> SlotTape:
+
+def _closed_at_open(market: Market, venue: str) -> npt.NDArray[np.bool_] | None:
+    with suppress(DataError):  # no rule-book: its bars say when it trades
+        hours = [entry for entry in rule_book(venue).entries if entry.table == "hours"]
+        if any(entry.values["week"] != "24/7" for entry in hours):
+            first = pd.Timestamp(min(entry.since for entry in hours), tz="UTC").as_unit("ns").value + DAY
+            known = int(np.searchsorted(market.opens, first))
+            out = np.zeros(len(market), np.bool_)
+            out[known:] = ~is_open(venue, pd.DatetimeIndex(market.opens[known:].view("M8[ns]"), tz="UTC"))
+            return out
+    return None
+
+
+def slot_tape(market: Market, rule: Rule, execution: Execution, slot: int) -> SlotTape:
+    """A slot's tape; computed once per market and setting that it depends on."""
+    leg = rule.legs[slot]
+    if leg is None:
         zero = np.zeros(1, np.int64)
-        if leg is None:
-            return SlotTape(np.zeros((7, k.LARGE)), zero, zero, zero)
-        n = len(market)
-        ends = np.searchsorted(market.stamps, expiries(market, leg))
-        firsts = np.array([market.first_bar(name) for name in leg.contracts], np.int64) if leg.kind is Kind.FUTURE else zero
-        lasts = np.maximum(np.minimum(ends, n - 1), firsts).astype(np.int64)
-        starts, size = layout(firsts, lasts)
-        rows = np.zeros((7, size))
-        for name, start, first, last in zip(leg.contracts, starts, firsts, lasts, strict=True):
-            here = rows[:, start + first : start + last + 1]
-            fill_rows(here, market, market.instruments[name], slice(first, last + 1), stake, policy)
-        return SlotTape(rows, starts, firsts, lasts)
+        return SlotTape(np.zeros((7, k.LARGE)), zero, zero, zero)
+    given = execution.half_spreads[slot]
+    if given is None or is_number(given):  # a number takes the place of quotes in the terms
+        plain = replace(execution, half_spread=None)
+        key = ("slot", leg.contracts, rule.stake, execution.funding, execution.funding_snapshot, coin_of(market, rule))
+        return market.memo(key, lambda: build_slot(market, rule, plain, slot))
+    return build_slot(market, rule, execution, slot)
 
-    return market.memo(("slot", leg.contracts if leg else None, stake, policy), build)
+
+def build_slot(market: Market, rule: Rule, execution: Execution, slot: int) -> SlotTape:
+    """Every contract's bars, one after another."""
+    leg = rule.legs[slot]
+    assert leg is not None
+    zero = np.zeros(1, np.int64)
+    ends = np.searchsorted(market.stamps, expiries(market, leg))
+    firsts = np.array([market.first_bar(name) for name in leg.contracts], np.int64) if leg.kind is Kind.FUTURE else zero
+    lasts = np.maximum(np.minimum(ends, len(market) - 1), firsts).astype(np.int64)
+    starts, size = layout(firsts, lasts)
+    rows = np.zeros((7, size))
+    tape = SlotTape(rows, starts, firsts, lasts)
+    for name, here, bars in tape.contracts(leg):
+        item = market.instruments[name]
+        fill_rows(rows[:, here], market, item, bars, rule.stake)
+        fill_half_spread(rows[k.HALF_SPREAD, here], market, name, bars, execution, slot)
+        if item.kind is Kind.PERPETUAL:
+            rows[k.ACCRUAL_LONG, here] = rows[k.ACCRUAL_SHORT, here] = perpetual_accrual(market, rule, execution, name)[bars]
+    return tape
+
+
+def perpetual_accrual(market: Market, rule: Rule, execution: Execution, name: str) -> Floats:
+    """What a unit of a perpetual has been paid in quote currency by the end of each bar. [bar]"""
+    if market.instruments[name].settle is Settle.INVERSE:
+        return inverse_accruals(market, rule, execution, name)[1]
+    return funding_accrual(market, name, execution.funding, snapshot=execution.funding_snapshot)
+
+
+def inverse_accruals(market: Market, rule: Rule, execution: Execution, name: str) -> tuple[Floats, Floats]:
+    """What a unit of an inverse contract has been paid, in coins and in quote currency. [bar]"""
+    coin = coin_of(market, rule)
+    assert coin is not None
+    key = ("coin accruals", name, coin, execution.funding, execution.funding_snapshot)
+    return market.memo(
+        key, lambda: coin_accruals(market, name, execution.funding, coin_prices(market, coin), snapshot=execution.funding_snapshot)
+    )
+
+
+def coin_of(market: Market, rule: Rule) -> str | None:
+    """The spot that prices the coin of the rule's inverse contracts; None if it has none."""
+    names = [name for leg in rule.legs if leg is not None for name in leg.contracts]
+    inverse = next((name for name in names if market.instruments[name].settle is Settle.INVERSE), None)
+    return None if inverse is None else coin_spot(market, rule, inverse)
+
+
+def coins_tape(market: Market, rule: Rule, execution: Execution, slot: int, tape: SlotTape) -> Floats:
+    """Coins paid to a unit of an inverse slot and its value in quote currency, beside its tape; one column of zeros for another slot. [row, position]"""
+    leg, coin = rule.legs[slot], coin_of(market, rule)
+    if leg is None or coin is None or market.instruments[leg.contracts[0]].settle is not Settle.INVERSE:
+        return np.zeros((3, 1))
+    out, prices = np.zeros((3, tape.rows.shape[1])), coin_prices(market, coin)
+    for name, here, bars in tape.contracts(leg):
+        out[:, here] = coin_tape(market, name, prices, inverse_accruals(market, rule, execution, name))[:, bars]
+    return out
+
+
+def orders_tape(market: Market, rule: Rule, execution: Execution, slot: int, tape: SlotTape) -> Floats:
+    """Room, impact and stress of a slot's bars, beside its tape; one column of zeros where it has no limits. [row, position]"""
+    leg = rule.legs[slot]
+    if leg is None or not limited(execution, slot):
+        return np.zeros((4, 1))
+    out = np.zeros((4, tape.rows.shape[1]))
+    stress = stress_multiplier(market, execution)
+    for name, here, bars in tape.contracts(leg):
+        fill_orders(out[:, here], market, name, bars, execution, slot, stress)
+    return out
 
 
 def numbers(name: str, values: Any) -> Floats:
@@ -212,7 +269,7 @@ def pair_records(market: Market, rule: Rule, contracts: Integers, slots: tuple[S
         records[f"{name}_settlement"] = [market.settlement(leg.contracts[c])[0] if leg.kind is Kind.FUTURE else np.nan for c in column]
         records["expiry"] = np.minimum(records["expiry"], ends)
         held = [market.instruments[leg.contracts[c]] for c in column]
-        records["lot"] = np.maximum(records["lot"], [item.lot or 0.0 for item in held])
+        records["lot"] = np.maximum(records["lot"], [0.0 if item.settle is Settle.INVERSE else item.lot or 0.0 for item in held])
         records["least_notional"] = np.maximum(records["least_notional"], [item.min_notional or 0.0 for item in held])
     lasts = np.maximum(lasts, firsts)
     records["start"], _ = layout(firsts, lasts)
@@ -277,10 +334,18 @@ def premium_rows(market: Market, rule: Rule, contracts: Integers) -> list[Floats
     return [market.close(short.contracts[b]) / market.close(long.contracts[a]) - 1.0 for a, b in contracts]
 
 
-def side_tapes(market: Market, rule: Rule, layout: PairLayout, sign: int) -> k.SideTapes:
-    """What one side of the trade reads; empty where the rule asks nothing. sign: +1 as named, −1 swapped."""
+def annualized_rows(market: Market, records: Records, premium: list[Floats]) -> list[Floats]:
+    """premium·365/D of each pair, D days to its nearer expiry; NaN below one day. [pair][bar]"""
+    days = [(int(expiry) - market.stamps) / DAY for expiry in records["expiry"]]
+    return [np.where(left >= 1.0, values * 365.0 / np.maximum(left, 1.0), np.nan) for values, left in zip(premium, days, strict=True)]
+
+
+def side_tapes(market: Market, rule: Rule, layout: PairLayout, sign: int, illiquid: list[Floats] | None) -> k.SideTapes:
+    """What one side of the trade reads; empty where the rule asks nothing. sign: +1 as named, −1 swapped. No entry where its pair is illiquid or may be."""
     which = 0 if sign > 0 else 1
     count, offering = len(layout.contracts), layout.candidate >= 0
+    if illiquid is not None:
+        offering = offering & (np.array(illiquid)[np.maximum(layout.candidate, 0), np.arange(len(market))] == 0.0)
     entry = np.where(offering, 0.0, np.nan)
     if rule.enter is not None:
         table = table_of(market, both_sides(rule.signal)[which], count, "signal")
@@ -288,11 +353,17 @@ def side_tapes(market: Market, rule: Rule, layout: PairLayout, sign: int) -> k.S
     exits = no_side()
     if rule.exit is not None:
         exits = side_of(layout.spread(-sign * table_of(market, both_sides(rule.exit_signal, rule.signal)[which], count, "exit_signal")))
-    widening = no_side() if rule.stop is None else side_of(sign * layout.spread(premium_rows(market, rule, layout.contracts)))
+    widening = yearly = no_side()
+    if rule.stop is not None or rule.converge is not None or rule.stop_annualized is not None:
+        premium = premium_rows(market, rule, layout.contracts)
+        widening = side_of(sign * layout.spread(premium))
+        if rule.stop_annualized is not None:
+            yearly = side_of(sign * layout.spread(annualized_rows(market, layout.records, premium)))
     return k.SideTapes(
         side_of(entry),
         exits,
         widening,
+        yearly,
         stress(rule.long, layout.slots[0], sign > 0),
         stress(rule.short, layout.slots[1], sign < 0),
         pair_index(rule, layout, sign),

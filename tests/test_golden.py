@@ -126,7 +126,7 @@ def trade(
     if tiers is None and jump:
         return bt.run(bt.Rule(**rule), market, capital=capital, execution=execution)
     prepared = simulate.prepare(market, bt.Rule(**rule), execution)
-    for terms in prepared.terms:
+    for terms in prepared.terms[0]:
         terms["tiers"] = len(tiers or ()) or terms["tiers"]
         for row, tier in enumerate(tiers or ()):
             terms["tier_floor"][row], terms["tier_rate"][row], terms["tier_deduction"][row] = tier

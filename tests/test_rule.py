@@ -1,4 +1,4 @@
-"""Rules and executions: what they refuse and how they say it, what "auto" means, and the words of legs and durations."""
+"""Rules: what they refuse and how they say it, what "auto" means, and the words of legs and durations."""
 
 import math
 import re
@@ -11,7 +11,7 @@ import pytest
 
 from backtest.errors import CarryError, ParameterError
 from backtest.instruments import Kind
-from backtest.rule import Execution, Leg, Margin, MissingFunding, Rule, Sides, choice, duration, number, settings
+from backtest.rule import FundingEntry, Leg, Rule, Sides, choice, duration, number, settings
 
 SPOT = Leg(kind=Kind.SPOT, contracts=("ETHUSDT-SPOT",))
 PERP = Leg(kind=Kind.PERPETUAL, contracts=("ETHUSDT-PERP",))
@@ -34,22 +34,41 @@ def pair(**more: Any) -> Rule:
         ({"long": SPOT, "enter": 0.1}, "enter needs a signal: enter=0.1, signal=None; give signal=…, or enter=None to enter at once"),
         ({"long": SPOT, "exit": 0.1}, "exit needs a signal: exit=0.1, signal=None; give exit_signal=…, or exit=None to stay"),
         ({"short": PERP, "stop": 0.05}, "stop measures the premium between two legs: stop=0.05 with one leg; use loss=…"),
+        ({"short": CHAIN, "stop_annualized": 0.5}, "stop_annualized measures the premium between two legs: stop_annualized=0.5 with one leg; use loss=…"),
+        ({"short": PERP, "converge": "30D"}, "converge measures the premium between two legs: converge='30D' with one leg; use max_hold=…"),
+        ({"long": SPOT, "short": PERP, "stop_annualized": 0.5}, "stop_annualized needs a dated leg: stop_annualized=0.5 without one; use stop=…"),
+        ({"long": SPOT, "short": DATED, "roll_days": 3}, "roll_days needs a chain to roll along: roll_days=3 without a chain; give short=market.future_chain(), or leave it out"),
+        ({"long": SPOT, "short": DATED, "funding_entry": "after"}, "funding_entry needs a perpetual leg: funding_entry=after without one; give short=market.perpetual, or leave it out"),
+        ({"long": SPOT, "hold_for_funding": True}, "hold_for_funding needs a perpetual leg: hold_for_funding=True without one; give short=market.perpetual, or leave it out"),
+        ({"long": SPOT, "entry_tranches": 2, "tranche_gap": "funding"}, 'tranche_gap="funding" needs a perpetual leg; give short=market.perpetual, or a duration like "8h"'),
+        ({"long": SPOT, "entry_tranches": 3}, 'several tranches need a time between them: entry_tranches=3, exit_tranches=1, tranche_gap=None; give tranche_gap="8h" or "funding"'),
+        ({"long": SPOT, "exit_tranches": 2}, 'several tranches need a time between them: entry_tranches=1, exit_tranches=2, tranche_gap=None; give tranche_gap="8h" or "funding"'),
+        ({"long": SPOT, "tranche_gap": "8h"}, "tranche_gap needs several tranches: entry_tranches=1, exit_tranches=1, tranche_gap='8h'; give entry_tranches=… or exit_tranches=…, or leave it out"),
+        ({"long": SPOT, "pause": "7D"}, "pause needs a drawdown to follow: pause='7D', drawdown=None; give drawdown=…, or leave pause out"),
+        ({"long": SPOT, "unstake": "7D"}, "unstake needs a staked leg: unstake='7D', stake=False; give stake=True, or leave unstake out"),
+        ({"long": SPOT, "drawdown": 1.0}, "drawdown is a fraction of the peak: drawdown=1 must be below 1; a fifth is 0.2"),
+        ({"long": SPOT, "scale": (SIGNAL, SIGNAL)}, "scale must be one row or table for both sides: it is a tuple of 2; give one array"),
+        ({"long": SPOT, "funding_entry": "later"}, "funding_entry must be one of before, after, better: funding_entry=later"),
+        ({"long": SPOT, "funding_wait": None}, "funding_wait must be a duration: funding_wait=None"),
         ({"long": SPOT, "sides": "left"}, "sides must be one of plus, minus, both: sides=left"),
     ],
-)
+)  # fmt: skip
 def test_a_rule_that_cannot_be_meant_is_refused(made: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
         Rule(**made)
 
 
-@pytest.mark.parametrize("name", ["size", "leverage", "stop", "loss"])
+ABOVE_ZERO = ("size", "leverage", "stop", "loss", "roll_days", "stop_annualized", "exposure", "drawdown", "max_spread", "min_depth")
+
+
+@pytest.mark.parametrize("name", ABOVE_ZERO)
 @pytest.mark.parametrize("value", [0.0, -0.5])
-def test_size_leverage_stop_and_loss_are_above_zero(name: str, value: float) -> None:
+def test_sizes_and_limits_are_above_zero(name: str, value: float) -> None:
     with pytest.raises(ParameterError, match=f"^{name} must be above 0: {name}={value:g}$"):
         pair(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["size", "leverage", "stop", "loss", "enter", "exit", "expiry_days", "resize"])
+@pytest.mark.parametrize("name", [*ABOVE_ZERO, "enter", "exit", "expiry_days", "resize"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, "much", True])
 def test_numbers_are_finite_numbers(name: str, value: Any) -> None:
     with pytest.raises(ParameterError, match=f"^{name} must be a finite number: {name}={value}$"):
@@ -67,51 +86,32 @@ def test_resize_is_a_factor_above_one() -> None:
         pair(resize=1.0)
 
 
-@pytest.mark.parametrize("name", ["max_hold", "cooldown"])
+@pytest.mark.parametrize("name", ["entry_tranches", "exit_tranches"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "2", None])
+def test_tranches_are_counted_from_one(name: str, value: Any) -> None:
+    with pytest.raises(ParameterError, match=f"^{name} must be a whole number from 1 on: {name}={value}$"):
+        pair(**{name: value, "tranche_gap": "8h"})
+
+
+def test_what_a_rule_of_many_settings_may_have() -> None:
+    """Everything at once that belongs together; also that a numpy integer counts."""
+    rule = Rule(
+        long=SPOT, short=CHAIN, entry_tranches=np.int64(3), exit_tranches=2, tranche_gap="1h", roll_days=3, stop_annualized=0.5, converge="30D",  # type: ignore[arg-type]
+        exposure=2.0, drawdown=0.2, pause="7D", max_spread=0.01, min_depth=1e5, stake=True, unstake="5D", scale=SIGNAL,
+    )  # fmt: skip
+    assert (rule.entry_tranches, rule.roll_days, rule.funding_entry) == (3, 3, FundingEntry.BEFORE)
+    funded = pair(entry_tranches=2, tranche_gap="funding", funding_entry="better", hold_for_funding=True, funding_wait="1h")
+    assert funded.funding_entry is FundingEntry.BETTER
+
+
+@pytest.mark.parametrize("name", ["max_hold", "cooldown", "funding_wait", "converge", "pause", "unstake", "tranche_gap"])
 def test_durations_of_a_rule_are_durations(name: str) -> None:
     with pytest.raises(ParameterError, match=f'^{name} must be a duration like "30D" or "8h": {name}=\'soon\'$'):
         pair(**{name: "soon"})
     with pytest.raises(ParameterError, match=f"^{name} must be longer than zero: {name}='-3D'; leave it out for none$"):
         pair(**{name: "-3D"})
-    assert getattr(pair(**{name: "36h"}), name) == "36h"
-
-
-FEES = ("spot_fee", "derivative_fee", "half_spread", "delivery_fee", "liquidation_fee", "maintenance", "borrow_rate")
-
-
-@pytest.mark.parametrize("name", FEES)
-def test_costs_are_fractions(name: str) -> None:
-    with pytest.raises(ParameterError, match=f"^{name} must be at least 0: {name}=-0.001$"):
-        Execution(**{name: -0.001})
-    with pytest.raises(ParameterError, match=f"^{name} is a fraction: {name}=10 must be below 1; 10 bps are 0.001$"):
-        Execution(**{name: 10.0})
-    with pytest.raises(ParameterError, match=f"^{name} must be a finite number: {name}=nan$"):
-        Execution(**{name: math.nan})
-    assert getattr(Execution(**{name: 0.0}), name) == 0.0
-
-
-def test_half_the_spread_is_one_number_or_one_for_each_leg() -> None:
-    assert Execution().half_spreads == (None, None)
-    assert Execution(half_spread=0.001).half_spreads == (0.001, 0.001)
-    assert Execution(half_spread=(0.001, 0.002)).half_spreads == (0.001, 0.002)
-    told = r"^half_spread takes one number, or two for the long and the short leg: half_spread=\(0.001, 0.002, 0.003\)$"
-    with pytest.raises(ParameterError, match=told):
-        Execution(half_spread=(0.001, 0.002, 0.003))  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match=r"^half_spread is a fraction: half_spread=2 must be below 1; 10 bps are 0.001$"):
-        Execution(half_spread=(0.001, 2))
-
-
-def test_idle_cash_may_cost_but_its_rate_is_a_number() -> None:
-    assert Execution(idle_rate=-0.005).idle_rate == -0.005
-    with pytest.raises(ParameterError, match=r"^idle_rate must be a finite number: idle_rate=inf$"):
-        Execution(idle_rate=math.inf)
-
-
-def test_choices_of_an_execution_name_the_choices() -> None:
-    with pytest.raises(ParameterError, match=r"^margin must be one of isolated, cross, off: margin=none$"):
-        Execution(margin="none")  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match=r"^funding must be one of error, fill: funding=ignore$"):
-        Execution(funding="ignore")  # type: ignore[arg-type]
+    more = {"pause": {"drawdown": 0.1}, "unstake": {"stake": True}, "tranche_gap": {"exit_tranches": 2}}
+    assert getattr(pair(**{name: "36h"}, **more.get(name, {})), name) == "36h"
 
 
 def test_changing_a_rule_checks_it_again() -> None:
@@ -167,14 +167,7 @@ def test_what_is_no_duration_is_refused(value: Any) -> None:
 def test_choice_takes_the_word_or_the_member() -> None:
     assert choice("sides", "both", Sides) is Sides.BOTH
     assert choice("sides", Sides.MINUS, Sides) is Sides.MINUS
-    assert (pair(sides="minus").sides, Execution(margin="cross").margin) == (Sides.MINUS, Margin.CROSS)  # type: ignore[arg-type]
-    assert Execution(funding="fill").funding is MissingFunding.FILL  # type: ignore[arg-type]
-
-
-def test_free_execution_has_no_cost_and_keeps_the_margin() -> None:
-    free = Execution.free()
-    assert {name for name, value in settings(free).items() if value == 0.0} == set(FEES) - {"maintenance", "borrow_rate"}
-    assert free.margin is Margin.ISOLATED
+    assert pair(sides="minus").sides is Sides.MINUS
 
 
 def test_settings_are_all_fields() -> None:
@@ -202,13 +195,9 @@ def test_legs_stand_long_first_and_say_what_they_are() -> None:
 
 
 def test_parameters_carry_their_help() -> None:
-    for owner in (Rule, Execution):
-        helps = {item.name: item.metadata["help"] for item in fields(owner) if "help" in item.metadata}
-        assert all(len(text) > 10 for text in helps.values()), helps
-    assert {item.name for item in fields(Execution) if "help" not in item.metadata} == set()
-    assert {item.name for item in fields(Rule) if "help" not in item.metadata} == {
-        "long", "short", "signal", "enter", "exit_signal", "exit",
-    }  # fmt: skip
+    helps = {item.name: item.metadata["help"] for item in fields(Rule) if "help" in item.metadata}
+    assert all(len(text) > 10 for text in helps.values()), helps
+    assert {item.name for item in fields(Rule)} - set(helps) == {"long", "short", "signal", "enter", "exit_signal", "exit", "scale"}
 
 
 @pytest.mark.parametrize("name", ["size", "leverage"])

@@ -34,11 +34,13 @@ from backtest import kernels as k
 from backtest import simulate as module
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
+from backtest.execution import Execution, Margin, MissingFunding
 from backtest.instruments import Kind, Settle
 from backtest.load import load_market
 from backtest.market import Market
-from backtest.rule import Execution, Leg, Margin, MissingFunding, Rule
-from backtest.simulate import assumed_rules, prepare, run, simulate
+from backtest.rule import Leg, Rule
+from backtest.simulate import prepare, run, simulate
+from backtest.terms import assumed_rules
 from backtest.tapes import both_sides, coin_accrual, funding_accrual, layout, side_of, table_of
 
 FREE = Execution.free()
@@ -72,7 +74,7 @@ def test_capital_is_above_zero(market: Market, capital: float, told: str) -> Non
 def test_an_unknown_change_has_a_nearest_name(market: Market) -> None:
     with pytest.raises(ParameterError, match=r'^unknown parameter "levrage": 2; did you mean "leverage"\?$'):
         run(carry(market), market, levrage=2)
-    with pytest.raises(ParameterError, match=r'^unknown parameter "zzz": 1; known: cooldown, enter, exit, exit_signal, '):
+    with pytest.raises(ParameterError, match=r'^unknown parameter "zzz": 1; known: converge, cooldown, drawdown, enter, '):
         run(carry(market), market, zzz=1)
 
 
@@ -410,18 +412,18 @@ def test_a_side_of_the_box_has_the_maxima_of_its_blocks() -> None:
 
 def test_settings_come_before_the_venue(market: Market) -> None:
     rule = Rule(long=market.spot, short=market.perpetual, leverage=3.0)
-    long, short = prepare(market, rule, Execution()).terms
+    long, short = prepare(market, rule, Execution()).terms[0]
     assert (long["fee"], long["derivative"], long["half_spread"], long["quoted"]) == (0.0010, 0, 0.0001, 1)
     assert (short["fee"], short["delivery_fee"], short["liquidation_fee"], short["leverage"]) == (0.0005, 0.0, 0.0125, 3.0)
     assert (short["tiers"], short["tier_rate"][0], short["tier_floor"][1], short["tier_deduction"][1]) == (11, 0.004, 50_000, 50)
     mine = Execution(spot_fee=0.0, derivative_fee=0.01, half_spread=0.002, delivery_fee=0.03, liquidation_fee=0.04, maintenance=0.05)
-    long, short = prepare(market, rule, mine).terms
+    long, short = prepare(market, rule, mine).terms[0]
     assert (long["fee"], long["half_spread"], long["quoted"]) == (0.0, 0.002, 0)
     assert [short[name] for name in ("fee", "delivery_fee", "liquidation_fee")] == [0.01, 0.03, 0.04]
     assert (short["tiers"], short["tier_rate"][0], short["tier_deduction"][0]) == (1, 0.05, 0.0)
-    long, short = prepare(market, rule, Execution(half_spread=(0.002, 0.003))).terms
+    long, short = prepare(market, rule, Execution(half_spread=(0.002, 0.003))).terms[0]
     assert (long["half_spread"], short["half_spread"], long["quoted"], short["quoted"]) == (0.002, 0.003, 0, 0)
-    future = prepare(market, Rule(short=market.future_chain()), Execution()).terms[1]
+    future = prepare(market, Rule(short=market.future_chain()), Execution()).terms[0, 1]
     assert (future["delivery_fee"], future["liquidation_fee"]) == (0.0005, 0.01)
     assert (future["tiers"], future["tier_rate"][0], future["tier_floor"][1], future["tier_deduction"][1]) == (8, 0.01, 50_000, 500)
 

@@ -24,9 +24,10 @@ from backtest import strategy as module
 from backtest.data import sample
 from backtest.data.schema import Tables
 from backtest.errors import ParameterError
+from backtest.execution import Execution
 from backtest.instruments import Kind
 from backtest.result import Result
-from backtest.rule import Execution, Rule, Sides
+from backtest.rule import Rule, Sides
 from backtest.strategy import Strategy, command_line, kinds_of, main, parse_value, values_of
 
 ROOT = Path(__file__).parents[1]
@@ -108,7 +109,7 @@ def test_a_flags_text_becomes_its_fields_type(text: str, kinds: tuple[Any, ...],
         ("much", (float,), "x must be a number: x=much"),
         ("none", (float,), "x must be a number: x=none"),
         ("much", (float, type(None)), "x must be a number, or none: x=much"),
-        ("1.5", (int,), "x must be a number: x=1.5"),
+        ("1.5", (int,), "x must be a whole number: x=1.5"),
         ("0.1,much", (float, tuple[float, float]), "x must be a number: x=much"),
         ("0.1,0.2", (float,), "x must be a number: x=0.1,0.2"),
         ("maybe", (bool,), "x must be true or false: x=maybe"),
@@ -175,7 +176,7 @@ def help_of(strategy: type[Strategy], capsys: pytest.CaptureFixture[str]) -> str
 def test_every_field_has_a_flag_and_help_lists_it_with_its_default(strategy: type[Strategy], capsys: pytest.CaptureFixture[str]) -> None:
     told = help_of(strategy, capsys)
     general = {
-        "data", "instruments", "currency", "start", "end", "freq", "clock", "staleness", "max_gap", "capital", "report", "json", "help",
+        "data", "instruments", "currency", "start", "end", "freq", "clock", "staleness", "max_gap", "capital", "report", "json", "scenario", "help",
     }  # fmt: skip
     named = {item.name: item for owner in (Execution, Rule, strategy) for item in fields(owner) if "help" in item.metadata}
     flags = {name.replace("_", "-") for name in (*general, *named)}

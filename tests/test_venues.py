@@ -14,6 +14,7 @@ from backtest.errors import DataError
 from backtest.instruments import Kind, Settle
 from backtest.venues import Entry, Tier, Venue, VenueRules, rules_of, venue, venue_names
 from backtest.venues.book import SURE, TABLES
+from backtest.venues.rules import Charge
 
 NOW = pd.Timestamp("2025-01-01T00:00Z")
 NAMES = ("binance", "bitmex", "bybit", "cme", "coinbase", "deribit", "dydx", "hyperliquid", "kraken", "okx")
@@ -160,8 +161,20 @@ def test_a_missing_rule_is_an_error_that_names_it(name: str, ask: Any, message: 
 def test_other_bases_and_inverse_contracts_do_not_borrow_ethers_rules() -> None:
     with pytest.raises(DataError, match=r'^venue "binance" has no rule "margin" for a perpetual \(SOL, linear\) on 2024-10-01'):
         _ = on("2024-10-01", base="SOL").tiers
-    with pytest.raises(DataError, match=r'^venue "binance" has no rule "fees" for a dated future \(ETH, inverse\) on 2024-10-01'):
-        _ = on("2024-10-01", settle=Settle.INVERSE).derivative_fee
+    with pytest.raises(DataError, match=r'^venue "binance" has no rule "liquidation" for a dated future \(ETH, inverse\) on 2024-10-01'):
+        on("2024-10-01", settle=Settle.INVERSE).liquidation_fee(Kind.FUTURE)
+    with pytest.raises(DataError, match=r'^venue "binance" has no rule "margin" for a perpetual \(BTC, inverse\) on 2021-12-01'):
+        _ = on("2021-12-01", base="BTC", settle=Settle.INVERSE).tiers
+
+
+@pytest.mark.parametrize("name", ["hyperliquid", "dydx"])
+def test_a_table_that_is_not_said_to_be_in_coins_is_none_for_inverse_contracts(name: str) -> None:
+    assert on("2024-10-01", name).tiers
+    with pytest.raises(
+        DataError,
+        match=rf'^venue "{name}" has no rule "margin in coins" for a perpetual \(ETH, inverse\) on 2024-10-01; give maintenance in Execution, or add',
+    ):
+        _ = on("2024-10-01", name, settle=Settle.INVERSE).tiers
 
 
 def test_cme_charges_by_the_piece() -> None:
@@ -171,6 +184,61 @@ def test_cme_charges_by_the_piece() -> None:
         match=r'^venue "cme" charges ETH contracts by the piece and not by notional: MET 0.2 USD, ETH 4 USD; give derivative_fee in',
     ):
         _ = on("2024-10-01", "cme").derivative_fee
+
+
+@pytest.mark.parametrize(("size", "charged"), [(0.1, Charge(rate=0.0, unit=2.0)), (50.0, Charge(rate=0.0, unit=0.08))])
+def test_a_contract_is_told_by_its_size(size: float, charged: Charge) -> None:
+    """0.20 USD for a tenth of an ether, 4 USD for fifty; makers pay the same."""
+    rules = on("2024-10-01", "cme")
+    assert rules.charge(Kind.FUTURE, size) == rules.charge(Kind.FUTURE, size, maker=True) == charged
+    with pytest.raises(
+        DataError,
+        match=r'^venue "cme" charges ETH contracts by the piece, and none is of 1 ETH \(MET 0\.1, ETH 50\); import the contract\'s multiplier, or give '
+        r"derivative_fee in Execution$",
+    ):
+        rules.charge(Kind.FUTURE, 1.0)
+
+
+def test_a_delivery_may_cost_a_fraction_a_takers_fee_or_an_amount_a_contract() -> None:
+    assert on("2024-10-01").delivery_charge(1.0) == Charge(rate=0.0005)
+    assert on("2024-10-01", "deribit").delivery_charge(1.0) == Charge(rate=0.00025)
+    piece = {"per_contract": {"BIG": 5.0, "SMALL": 0.5}, "coins": [10.0, 0.5]}
+    delivered = book("delivery", {"since": date(2020, 1, 1), "values": piece}).at(NOW)
+    assert (delivered.delivery_charge(10.0), delivered.delivery_charge(0.5)) == (Charge(rate=0.0, unit=0.5), Charge(rate=0.0, unit=1.0))
+    with pytest.raises(
+        DataError, match=r'^venue "test" charges ETH contracts by the piece, and none is of 2 ETH \(BIG 10, SMALL 0\.5\); .* or give deliv'
+    ):
+        delivered.delivery_charge(2.0)
+    entries = [
+        *on("2024-10-01", "cme").entries,
+        Entry(table="delivery", since=date(2020, 1, 1), source="", sure="note", values={"fee": "taker"}),
+    ]
+    assert Venue("cme", "", tuple(entries)).at(NOW).delivery_charge(0.1) == Charge(rate=0.0, unit=2.0), "the taker's, by the piece"
+
+
+def test_a_fee_by_notional_comes_first_and_one_that_is_set_before_it() -> None:
+    rules = on("2024-10-01")
+    assert (rules.charge(Kind.PERPETUAL, 1.0), rules.charge(Kind.PERPETUAL, 1.0, maker=True)) == (Charge(rate=0.0005), Charge(rate=0.0002))
+    assert replace(rules, derivative_fee=0.25).charge(Kind.PERPETUAL, 1.0, maker=True) == Charge(rate=0.25)
+
+
+def test_a_rule_that_became_another_one_unknown_ends_on_that_day() -> None:
+    entries = ({"since": date(2020, 1, 1), "values": {"cap": 0.1}}, {"since": date(2022, 1, 1), "values": {"unknown": True}})
+    rules = {day: book("funding_cap", *entries).at(pd.Timestamp(day, tz="UTC")) for day in ("2021-12-31", "2022-01-01")}
+    assert rules["2021-12-31"].entry("funding_cap", Kind.PERPETUAL).values["cap"] == 0.1
+    with pytest.raises(
+        DataError, match=r'^venue "test" has no rule "funding_cap" for a perpetual \(ETH, linear\) on 2022-01-01; give cap to rate'
+    ):
+        rules["2022-01-01"].entry("funding_cap", Kind.PERPETUAL)
+
+
+def test_the_days_on_which_rules_change() -> None:
+    entries = ({"since": date(2024, 1, 1), "assumed_from": date(2021, 7, 1)}, {"since": date(2021, 6, 30), "assumed_from": date.min},
+               {"since": date(2022, 1, 1), "products": (Kind.SPOT,)}, {"since": date(2023, 1, 1), "bases": ("BTC",)})  # fmt: skip
+    rules = book("fees", *entries).at(NOW)
+    assert rules.changes(("fees", "margin"), Kind.PERPETUAL) == [date.min, date(2021, 7, 1)]
+    assert rules.changes(("fees",), Kind.SPOT) == [date.min, date(2021, 7, 1), date(2022, 1, 1)]
+    assert rules.changes(("margin",), Kind.SPOT) == []
 
 
 def test_a_margin_that_grows_with_the_position_has_no_tiers() -> None:
@@ -229,14 +297,32 @@ def test_binance_tiers_by_date() -> None:
     assert any("margin (perpetual): the entry of 2021-09-24 is assumed on 2021-01-01" in line for line in on("2021-01-01").assumptions)
 
 
+def test_binances_coin_margined_contracts() -> None:
+    """Contracts of 10 and 100 USD; tiers in coins; what is not sourced is not there."""
+    ether, bitcoin = (on("2022-01-01", base=base, settle=Settle.INVERSE) for base in ("ETH", "BTC"))
+    assert [rules.lots(kind).lot for rules in (ether, bitcoin) for kind in (Kind.PERPETUAL, Kind.FUTURE)] == [10, 10, 100, 100]
+    assert [(rules.fee(Kind.PERPETUAL, maker=True), rules.fee(Kind.FUTURE), rules.delivery_fee) for rules in (ether, bitcoin)] == [
+        (0.0002, 0.0005, 0.0005)
+    ] * 2
+    assert [bitcoin.liquidation_fee(kind) for kind in (Kind.PERPETUAL, Kind.FUTURE)] == [0.015, 0.01]
+    assert ether.tiers[:3] == (Tier(floor=0.0, rate=0.005, deduction=0.0), Tier(floor=15.0, rate=0.0065, deduction=pytest.approx(0.0225)), Tier(floor=100.0, rate=0.01, deduction=pytest.approx(0.3725)))  # type: ignore[arg-type]  # fmt: skip
+    assert [rules.tiers_of(Kind.FUTURE)[1].floor for rules in (ether, bitcoin)] == [100.0, 10.0]
+    assert ether.settlement_window == pd.Timedelta("60min")
+    with pytest.raises(DataError, match=r'^venue "binance" has no rule "margin" for a perpetual \(ETH, inverse\) on 2022-09-13'):
+        _ = on("2022-09-13", settle=Settle.INVERSE).tiers
+    assert on("2022-09-12", settle=Settle.INVERSE).tiers == ether.tiers
+    with pytest.raises(DataError, match=r'^venue "binance" has no rule "margin" for a dated future \(ETH, inverse\) on 2021-08-22'):
+        on("2021-08-22", settle=Settle.INVERSE).tiers_of(Kind.FUTURE)
+
+
 @pytest.mark.parametrize("name", ["binance", "hyperliquid", "dydx"])
 def test_maintenance_has_no_jump_where_a_tier_begins(name: str) -> None:
     """notional·rate − deduction of two neighbours is the same at the bound between them, and grows; the kernel has room for all tiers."""
     from backtest.kernels import TIERS
 
     seen = 0
-    for entry in (entry for entry in venue(name).entries if entry.table == "margin"):
-        rules = venue(name).at(pd.Timestamp(entry.since, tz="UTC"), base=entry.bases[0])
+    for entry in (entry for entry in venue(name).entries if entry.table == "margin" and "unknown" not in entry.values):
+        rules = venue(name).at(pd.Timestamp(entry.since, tz="UTC"), base=entry.bases[0], settle=entry.settle or Settle.LINEAR)
         for kind in entry.products:
             tiers = rules.tiers_of(kind)
             seen += 1

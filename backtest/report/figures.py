@@ -15,7 +15,7 @@ import pandas as pd
 
 from backtest.report import style
 from backtest.report.protocol import Reportable
-from backtest.report.summary import REASONS, attribution_table, drawdown, final_equity, liquidations, nanoseconds
+from backtest.report.summary import REASONS, attribution_table, drawdown, final_equity, forced_words, liquidations, nanoseconds
 from backtest.report.words import day, money, percent, source_label
 
 if TYPE_CHECKING:
@@ -35,15 +35,21 @@ GROUPS: dict[str, tuple[tuple[str, ...], str]] = {
     "fees, slippage, delivery": (("fees", "slippage", "settlement"), "purple"),
     "liquidation": (("liquidation",), "red"),
 }
-MARKS = {
+MARKS: dict[str, tuple[str | tuple[int, int, float], str]] = {
     "signal": ("v", "orange"),
     "expiry": ("s", "green"),
     "time": ("D", "sky"),
     "stop": ("X", "red"),
     "loss": ("P", "purple"),
     "days to expiry": ("h", "yellow"),
+    "drawdown": (">", "purple"),
+    "exposure": ("p", "blue"),
     "liquidity": ("<", "grey"),
+    "recall": ("d", "yellow"),
+    "unfilled": ((3, 1, 0), "grey"),
+    "no convergence": ((4, 1, 0), "sky"),
     "liquidation": ("*", "red"),
+    "deleveraging": ("H", "red"),
     "end of data": ("o", "grey"),
 }
 MARKED_TRADES = 150
@@ -250,10 +256,10 @@ def _forced(axes: "Axes", result: Reportable) -> None:
 
 
 def _forced_words(result: Reportable) -> str:
-    count = len(liquidations(result))
-    if not count:
+    events = liquidations(result)
+    if not events:
         return ""
-    return "; dotted: liquidations" if count <= MARKED_LIQUIDATIONS else f"; dotted: the first {MARKED_LIQUIDATIONS} liquidations"
+    return f"; dotted: {'' if len(events) <= MARKED_LIQUIDATIONS else f'the first {MARKED_LIQUIDATIONS} of '}{forced_words(events)}"
 
 
 def _marks(figure: "Figure", axes: "Axes", result: Reportable) -> None:
@@ -266,7 +272,7 @@ def _marks(figure: "Figure", axes: "Axes", result: Reportable) -> None:
     for reason in _reasons(result):
         chosen = (result.trades["reason"].astype(str) == reason).to_numpy()
         shape, tone = MARKS.get(reason, ("o", "grey"))
-        size = 13 if reason == "liquidation" else 8
+        size = 13 if reason == "liquidation" else 8 if isinstance(shape, str) else 12  # stars look smaller than they are
         axes.plot(left[chosen], level[chosen], marker=shape, markersize=size, color=style.colour(tone), label=reason, zorder=5, **edge)
     style.legend(figure)
 

@@ -20,18 +20,18 @@ from backtest.report.summary import period
 HERE = Path(__file__).parent
 
 
-def write_report(result: Reportable, path: str | os.PathLike[str]) -> Path:
-    """Write the report, all of it or nothing, and return where. Errors: StorageError if the file can't be written."""
-    return write_atomically(path, render_html(result), what="report", option="--report")
+def write_report(result: Reportable, path: str | os.PathLike[str], more: Sequence[Section] = ()) -> Path:
+    """Write the report, all of it or nothing, and return where; more: sections that follow. Errors: StorageError if the file can't be written."""
+    return write_atomically(path, render_html(result, more), what="report", option="--report")
 
 
-def render_html(result: Reportable) -> str:
+def render_html(result: Reportable, more: Sequence[Section] = ()) -> str:
     """The whole page as text."""
     return render_page(
         title=result.strategy,
         subtitle=f"{period(result)}, times in UTC",
         dataset=result.dataset,
-        sections=[section for make in SECTIONS if (section := make(result)) is not None],
+        sections=[section for make in SECTIONS if (section := make(result)) is not None] + list(more),
     )
 
 

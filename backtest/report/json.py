@@ -42,7 +42,7 @@ TRADE_KEYS = (
 def to_dict(result: Reportable) -> dict[str, Any]:
     """The run as plain dicts, lists, strings, numbers and None, ready for `json.dumps`.
 
-    Beyond the design's keys: `quote`, `execution` (what was traded and how), `fills` and `notes`.
+    Beyond the design's keys: `quote`, `execution` (what was traded and how), `fills`, `liquidations` and `notes`.
     """
     dataset = result.dataset
     document = {
@@ -60,6 +60,7 @@ def to_dict(result: Reportable) -> dict[str, Any]:
         "final_equity": final_equity(result),
         "trades": [{key: trade[key] for key in TRADE_KEYS} for trade in result.trades.to_dict("records")],
         "fills": result.fills.to_dict("records"),
+        "liquidations": result.liquidations.to_dict("records"),
         "notes": list(result.notes),
     }
     return {key: plain_value(value) for key, value in document.items()}

@@ -4,7 +4,7 @@ The result of a simulation has them; so may a slice of one or a portfolio of sev
 currency, times are UTC, bars are stamped with their ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import pandas as pd
@@ -66,6 +66,10 @@ class Reportable(Protocol):
         """What was traded and how, name by name."""
 
     @property
+    def at_default(self) -> Collection[str]:
+        """The names in `rule_text` that are at their defaults and of little interest: a table leaves them out, a page lists them apart."""
+
+    @property
     def equity(self) -> "pd.Series[float]":
         """Value at each bar's close."""
 
@@ -81,7 +85,8 @@ class Reportable(Protocol):
     def fills(self) -> pd.DataFrame:
         """One row a fill.
 
-        time, trade (position of its row in `trades`), slot, instrument, action, quantity (signed), reference, price, fee, slippage (cash ≥ 0).
+        time, trade (position of its row in `trades`), slot, instrument, action, quantity (signed), reference, price, fee, slippage (cash, positive
+        when paid).
         """
 
     @property
@@ -91,6 +96,10 @@ class Reportable(Protocol):
         entered_at, exited_at (NaT while open), side, contract, quantity, entry_long, entry_short, exit_long, exit_short (NaN where settled),
         settlement_price, entry_premium, exit_premium, reason, pnl, attribution (dict source → cash).
         """
+
+    @property
+    def liquidations(self) -> pd.DataFrame:
+        """One row a forced close, with the columns of `backtest.liquidations`: when, why, what it cost, what a top-up in time would have saved."""
 
     @property
     def attribution(self) -> pd.DataFrame:

@@ -5,7 +5,7 @@
     page = [section for make in SECTIONS if (section := make(result)) is not None]
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,13 @@ from backtest.report import figures, style
 from backtest.report.blocks import Block, Cards, Cell, Facts, Figure, Heading, Points, Section, Table, Text, signed
 from backtest.report.protocol import Reportable
 from backtest.report.summary import (
+    Liquidation,
     attribution_by_year,
     attribution_table,
     by_reason,
     costs_by_leg,
     final_equity,
+    forced_words,
     headline,
     hold_days,
     interest_while_flat,
@@ -73,33 +75,78 @@ def headline_section(result: Reportable) -> Section:
 
 
 def liquidation_section(result: Reportable) -> Section | None:
-    """Every forced close: when, at what price, what it cost."""
+    """Every forced close: when, why and what it cost; and what a top-up in time would have saved."""
     events = liquidations(result)
     if not events:
         return None
+    blocks: list[Block] = [Text(_what_they_cost(result, events)), _what_happened(events)]
+    if any(event.action == "deleveraging" for event in events):
+        blocks.append(Text("† Deleveraging: the venue took a winning position to close a loser's. No top-up prevents it.", "muted"))
+    if any(known(event.top_up) for event in events):
+        blocks += [Heading("What a top-up in time would have saved"), Text(TOP_UP_NOTE, "muted"), _what_would_have_helped(events)]
+    return Section("liquidations", "Liquidations", "Liquidations", blocks, alarm=True)
+
+
+TOP_UP_NOTE = (
+    "A leg goes when its account is below the maintenance margin at the worst mark of a bar. Missing then: what had to be in the account by that bar's opening. "
+    "Top-up: what kept it until the trade's end by settlement, stop, days to expiry, time or signal, or to the end of the data; the last of it was needed by the "
+    "third date. Saved: what the trade would have made, kept so by money from outside without interest, less what it made. Each is told alone: had a "
+    "trade been kept, those that took its place would not have been made, so they don't add up."
+)
+
+
+def _what_they_cost(result: Reportable, events: Sequence[Liquidation]) -> str:
+    fees, absorbed, legging = (sum(getattr(event, name) for event in events) for name in ("fee", "absorbed", "legging"))
+    made = "Legging made" if legging > 0 else "Legging cost"
+    return (
+        f"Closed by the venue: {forced_words(events)}. Fees cost {money(fees)} {result.quote}, of which the venue absorbed {money(absorbed)} with what accounts lacked. "
+        f"{made} {money(abs(legging))}: the other leg stood alone until its own fill."
+    )
+
+
+def _what_happened(events: Sequence[Liquidation]) -> Table:
+    money_names = ("account", "maintenance", "price", "fee", "absorbed", "legging", "total")
+    head = heads("when", "trade", "contract", "leg", "quantity", "entry", "worst mark", *money_names)
+    head[2:4] = [Cell("contract", "t"), Cell("leg", "t")]
     rows = [
         [
             Cell(instant(event.time)),
-            Cell(f"{event.trade:,}" if event.trade else UNKNOWN),
-            Cell(event.instrument, "t"),
-            Cell(event.slot, "t"),
-            Cell(quantity(abs(event.quantity))),
+            Cell(f"{event.trade:,}"),
+            Cell(event.contract, "t"),
+            Cell(event.slot + ("†" if event.action == "deleveraging" else ""), "t"),
+            Cell(quantity(event.quantity).replace("-", "−")),
+            *(Cell(price(value)) for value in (event.entry, event.mark)),
+            *map(cash, (event.account, event.maintenance)),
             Cell(price(event.price)),
-            cash(-event.fee),
-            cash(event.cost),
-            cash(event.pnl),
+            *map(cash, (-event.fee, event.absorbed, event.legging, -event.cost)),
         ]
         for event in events
     ]
-    head = heads("when", "trade", "instrument", "leg", "quantity", "price", "fee", "liquidation", "trade's PnL", text=1)
-    head[2:4] = [Cell("instrument", "t"), Cell("leg", "t")]
-    lost = sum(row.cash for row in attribution_table(result).rows if row.source == "liquidation")
-    times = "once" if len(events) == 1 else f"{len(events):,} times"
-    said = (
-        f"A leg was closed by the venue {times}. The liquidations themselves cost {money(-lost)} {result.quote} (the fee, less what the venue "
-        "absorbed); the other leg then stood alone until the next open, which is booked as legging."
-    )
-    return Section("liquidations", "Liquidations", "Liquidations", (Text(said), Table(head, rows, printed=PRINTED_TRADES)), alarm=True)
+    sums = [(-event.fee, event.absorbed, event.legging, -event.cost) for event in events]
+    foot = [[Cell("all"), *[Cell("")] * 9, *(cash(sum(values)) for values in zip(*sums, strict=True))]]
+    return Table(head, rows, foot, look="wide", printed=PRINTED_TRADES)
+
+
+def _what_would_have_helped(events: Sequence[Liquidation]) -> Table:
+    head = heads("when", "trade", "contract", "missing then", "by", "top-up", "the last of it by", "kept until", "ended by", "saved")
+    head[2], head[8] = Cell("contract", "t"), Cell("ended by", "t")
+    rows = [
+        [
+            Cell(instant(event.time)),
+            Cell(f"{event.trade:,}"),
+            Cell(event.contract, "t"),
+            Cell(money(event.shortfall)),
+            Cell(instant(event.needed_by)),
+            Cell(money(event.top_up)),
+            Cell(instant(event.top_up_by)),
+            Cell(instant(event.kept_until)),
+            Cell(event.kept_reason, "t"),
+            cash(event.saved),
+        ]
+        for event in events
+        if known(event.top_up)
+    ]
+    return Table(head, rows, look="wide", printed=PRINTED_TRADES)
 
 
 def equity_section(result: Reportable) -> Section:
@@ -249,7 +296,7 @@ def costs_section(result: Reportable) -> Section:
     foot = [[Cell("all costs"), *map(cash, sums)]]
     foot += [[Cell("traded notional"), *(Cell(money(value) if value is not None else "") for value in traded)]]
     foot += [[Cell("costs in bps of it"), *map(signed, bps)]]
-    said = f"In {result.quote}; what was paid is negative. Elsewhere: booked on no fill, such as what the venue absorbs at a liquidation."
+    said = f"In {result.quote}; what was paid is negative. Elsewhere: booked on no fill, such as what the venue absorbs at a liquidation, or a transfer's fee."
     return Section(
         "costs", "Costs by leg", "Costs", (Text(said, "muted"), Table(heads("", "long leg", "short leg", "elsewhere", "total"), body, foot))
     )
@@ -270,9 +317,12 @@ def provenance_section(result: Reportable) -> Section:
         ("period", f"{instant(result.start)} to {instant(result.end)} UTC, {result.bars:,} bars"),
         ("capital", f"{money(result.capital)} {result.quote}"),
     ]
-    rule = list(result.rule_text.items())
+    chosen = [(name, text) for name, text in result.rule_text.items() if name not in result.at_default]
+    usual = ", ".join(f"{name} {text}" for name, text in result.rule_text.items() if name in result.at_default)
     params = [(name, plain(value)) for name, value in result.params.items()] or [("none", "")]
-    blocks: list[Block] = [Facts(facts), Heading("What was traded, and how"), Facts(rule), Heading("Parameters"), Facts(params)]
+    blocks: list[Block] = [Facts(facts), Heading("What was traded, and how"), Facts(chosen)]
+    blocks += [Text(f"At their defaults: {usual}.", "muted")] if usual else []
+    blocks += [Heading("Parameters"), Facts(params)]
     if result.notes:
         blocks += [Heading("Notes on data and assumptions"), Points(list(result.notes))]
     blocks += [Heading("Programs"), Text(", ".join(programs()), "muted")]

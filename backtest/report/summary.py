@@ -7,16 +7,18 @@ rather than hidden. A bar belongs to the instant before its stamp: the bar stamp
     assert abs(table.residual) < 1e-9 * result.capital
 """
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import pandas as pd
 
 from backtest.report.protocol import Reportable
 from backtest.report.words import known, percent
 
-REASONS = ("liquidation", "expiry", "stop", "loss", "liquidity", "days to expiry", "time", "signal", "end of data")
+REASONS = (
+    "liquidation", "deleveraging", "expiry", "stop", "loss", "drawdown", "exposure", "liquidity", "recall", "unfilled", "days to expiry", "time",
+    "no convergence", "signal", "end of data",
+)  # fmt: skip
 COST_OF_ACTION = {"settlement": "settlement", "liquidation": "liquidation"}
 COSTS = ("fees", "slippage", "settlement", "liquidation")
 DAY = pd.Timedelta("1D")
@@ -76,18 +78,30 @@ class CostRow:
 
 @dataclass(frozen=True)
 class Liquidation:
-    """One forced close. `trade` counts from 1; `cost` is the trade's liquidation source and `pnl` all that the trade made, None if unknown."""
+    """One forced close, as in the result's `liquidations`; `trade` counts from 1. Numbers are NaN and times NaT where nothing is known."""
 
     time: pd.Timestamp
-    trade: int | None
-    instrument: str
+    trade: int
     slot: str
+    contract: str
+    action: str
     quantity: float
-    reference: float
+    entry: float
+    mark: float
+    account: float
+    maintenance: float
     price: float
     fee: float
-    cost: float | None
-    pnl: float | None
+    absorbed: float
+    legging: float
+    cost: float
+    needed_by: pd.Timestamp
+    shortfall: float
+    top_up_by: pd.Timestamp
+    top_up: float
+    kept_until: pd.Timestamp
+    kept_reason: str
+    saved: float
 
 
 def nanoseconds(index: pd.Index) -> pd.DatetimeIndex:
@@ -205,29 +219,16 @@ def traded_notional(result: Reportable) -> dict[str, float]:
 
 
 def liquidations(result: Reportable) -> list[Liquidation]:
-    """Every forced close, in time order, with what it cost."""
-    if result.fills.empty:
-        return []
-    forced = result.fills[result.fills["action"].astype(str) == "liquidation"]
-    return [_liquidation(result.trades, fill) for fill in forced.to_dict("records")]
+    """Every forced close, in time order."""
+    names = [item.name for item in fields(Liquidation)]
+    rows = [Liquidation(**{str(name): row[name] for name in names}) for row in result.liquidations.to_dict("records")]
+    return [replace(row, trade=int(row.trade) + 1) for row in rows]
 
 
-def _liquidation(trades: pd.DataFrame, fill: Mapping[Hashable, Any]) -> Liquidation:
-    position = fill.get("trade")
-    number = int(position) if isinstance(position, int | float) and known(position) else -1
-    trade = trades.iloc[number] if 0 <= number < len(trades) else None
-    return Liquidation(
-        time=pd.Timestamp(fill["time"]),
-        trade=number + 1 if trade is not None else None,
-        instrument=str(fill["instrument"]),
-        slot=str(fill["slot"]),
-        quantity=float(fill["quantity"]),
-        reference=float(fill["reference"]),
-        price=float(fill["price"]),
-        fee=float(fill["fee"]),
-        cost=float(trade["attribution"].get("liquidation", 0.0)) if trade is not None else None,
-        pnl=float(trade["pnl"]) if trade is not None else None,
-    )
+def forced_words(events: Sequence[Liquidation]) -> str:
+    """How many of each kind there were: "6 liquidations, 1 deleveraging"."""
+    kinds = {kind: sum(event.action == kind for event in events) for kind in ("liquidation", "deleveraging")}
+    return ", ".join(f"{count:,} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items() if count)
 
 
 def length(result: Reportable) -> str:

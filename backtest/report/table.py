@@ -11,13 +11,25 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from backtest.report.protocol import Reportable
-from backtest.report.summary import attribution_table, by_reason, costs_by_leg, final_equity, liquidations, period
-from backtest.report.words import day, instant, known, metric_rows, money, number, percent, plain, price, source_label
+from backtest.report.summary import (
+    attribution_table,
+    by_reason,
+    costs_by_leg,
+    final_equity,
+    forced_words,
+    liquidations,
+    period,
+)
+from backtest.report.words import day, known, metric_rows, money, number, percent, plain, price, source_label
 
 WIDTH = 80
 ALL_TRADES = 8
 ENDS = 3
 TOLERANCE = 1e-9
+LIQUIDATION_NOTE = (
+    "Cost: the fee, less what the venue absorbed, and the other leg's legging. Top-up: what would have kept the trade to its end. "
+    "Saved: what it would have made so, less what it made; each alone, as a trade that is kept leaves no room for the next."
+)
 
 
 def render_table(result: Reportable) -> str:
@@ -47,7 +59,7 @@ def _head(result: Reportable) -> list[str]:
         "final": f"{money(final_equity(result))} {result.quote}",
         **legs,
         "params": _pairs(result.params),
-        "rule": _pairs({name: text for name, text in rule.items() if text != "none"}),
+        "rule": _pairs({name: text for name, text in rule.items() if text != "none" and name not in result.at_default}),
     }
     title = result.strategy[: WIDTH - len(mark) - 2]
     lines = ["=" * WIDTH, f"{title}{mark:>{WIDTH - len(title)}}", "=" * WIDTH]
@@ -119,14 +131,24 @@ def _costs(result: Reportable) -> list[str]:
 
 
 def _liquidations(result: Reportable) -> list[str]:
+    """The worst few by what they cost, in time order, and the sums of all."""
     events = liquidations(result)
     if not events:
         return []
-    lines = _rule(f"LIQUIDATIONS: {len(events):,}", ("at price", 13), ("liquidation", 15), ("trade's PnL", 15))
-    for event in events[: 2 * ENDS]:
-        leg = f"{instant(event.time)}  {event.instrument[:18]}"
-        lines.append(f"{leg:<37}{price(event.price):>13}{money(event.cost, width=14):>15}{money(event.pnl, width=14):>15}")
-    return lines + ([f"and {len(events) - 2 * ENDS:,} more"] if len(events) > 2 * ENDS else [])
+    lines = _rule(forced_words(events).upper(), ("at price", 12), (f"cost {result.quote}", 12), ("top-up", 12), ("saved", 12))
+
+    def row(label: str, *values: str) -> str:
+        return f"{label:<32}" + "".join(f"{value:>12}" for value in values)
+
+    worst = sorted(events, key=lambda event: -event.cost)[: 2 * ENDS]
+    for event in sorted(worst, key=lambda event: event.time):
+        label = f"{event.time:%Y-%m-%d %H:%M} {event.contract[:15]}"
+        lines.append(row(label, price(event.price), *(money(value, width=11) for value in (-event.cost, event.top_up, event.saved))))
+    if len(events) > len(worst):
+        lines.append(f"and {len(events) - len(worst):,} that cost less")
+    if len(events) > 1:
+        lines.append(row("all", "", money(-sum(event.cost for event in events), width=11)))
+    return [*lines, *textwrap.wrap(LIQUIDATION_NOTE, WIDTH, break_on_hyphens=False)]
 
 
 def _reasons(result: Reportable) -> list[str]:

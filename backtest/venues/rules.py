@@ -4,8 +4,10 @@ rules = venue("binance").at(pd.Timestamp("2024-10-01", tz="UTC"))
 rules.fee(Kind.PERPETUAL), rules.tiers_of(Kind.FUTURE), rules.funding.rate(premium), rules.settlement.window
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,6 +44,14 @@ class Tier:
     floor: float
     rate: float
     deduction: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charge:
+    """A fee as a fraction of the notional, and an amount for each base unit (in the quote currency), where the venue charges by the contract."""
+
+    rate: float
+    unit: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +171,17 @@ class VenueRules:
         return f"VenueRules({self.venue!r}, {self.time:%Y-%m-%d}, {self.base}, {self.settle})"
 
     def find(self, table: str, kind: Kind) -> Entry | None:
-        """The entry of a table in force for a kind of instrument; None where there is none."""
+        """The entry of a table in force for a kind of instrument; None where there is none, or only one that says `unknown`.
+
+        `unknown = true` stands where a rule is known to have changed, and what it became is not: the rule before it must not live on.
+        """
         fitting = [entry for entry in self.entries if entry.table == table and entry.fits(kind, self.base, self.settle)]
-        return newest(fitting, self.time.date())
+        found = newest(fitting, self.time.date())
+        return None if found is None or found.values.get("unknown") else found
+
+    def changes(self, tables: Sequence[str], kind: Kind) -> list[date]:
+        """The days on which an entry of these tables begins for a kind of instrument, in order; `date.min` for one that is assumed from the beginning."""
+        return sorted({entry.start for entry in self.entries if entry.table in tables and entry.fits(kind, self.base, self.settle)})
 
     def entry(self, table: str, kind: Kind) -> Entry:
         """The entry of a table in force for a kind of instrument; DataError where there is none."""
@@ -216,6 +234,32 @@ class VenueRules:
         """Fee of one contract by its root, in USD, where the venue charges by the piece."""
         return dict(self.entry("contract_fees", kind).values["per_contract"])
 
+    def charge(self, kind: Kind, coins: float, *, maker: bool = False) -> Charge:
+        """Trading fee of an instrument of this kind whose contract is so many coins, whichever way the venue charges it."""
+        if self.find("fees", kind) is None and (found := self.find("contract_fees", kind)) is not None:
+            return Charge(rate=0.0, unit=self._of_a_coin(found, coins))
+        return Charge(rate=self.fee(kind, maker=maker))
+
+    def delivery_charge(self, coins: float) -> Charge:
+        """Fee of holding a dated future, whose contract is so many coins, into its settlement."""
+        found = self.entry("delivery", Kind.FUTURE)
+        if "per_contract" in found.values:
+            return Charge(rate=0.0, unit=self._of_a_coin(found, coins))
+        return self.charge(Kind.FUTURE, coins) if found.values["fee"] == "taker" else Charge(rate=float(found.values["fee"]))
+
+    def _of_a_coin(self, entry: Entry, coins: float) -> float:
+        """The fee of one coin where contracts of several sizes pay by the piece: a contract is told by its size."""
+        sizes = dict(zip(entry.values["per_contract"], entry.values["coins"], strict=True))
+        root = next((name for name, size in sizes.items() if math.isclose(size, coins)), None)
+        if root is None:
+            known = ", ".join(f"{name} {size:g}" for name, size in sizes.items())
+            remedy = "delivery_fee" if entry.table == "delivery" else "derivative_fee"
+            raise DataError(
+                f'venue "{self.venue}" charges {self.base} contracts by the piece, and none is of {coins:g} {self.base} ({known}); import the contract\'s '
+                f"multiplier, or give {remedy} in Execution"
+            )
+        return float(entry.values["per_contract"][root]) / float(sizes[root])
+
     @property
     def delivery_fee(self) -> float:
         """Fee of holding a dated future into its settlement."""
@@ -229,8 +273,14 @@ class VenueRules:
     # ------------------------------------------------------------ margin
 
     def tiers_of(self, kind: Kind) -> tuple[Tier, ...]:
-        """Maintenance tiers of a kind of derivative; the deductions keep the margin continuous. The last tier holds above its bound too."""
-        values = self.entry("margin", kind).values
+        """Maintenance tiers of a kind of derivative, in quote currency, of inverse contracts in coins; the deductions keep the margin continuous.
+
+        The last tier holds above its bound too. A table that doesn't say that it is for inverse contracts is not in coins.
+        """
+        found = self.entry("margin", kind)
+        if self.settle is Settle.INVERSE and found.settle is not Settle.INVERSE:
+            raise self.missing("margin in coins", kind, f"{_REMEDY['margin']}, or add a dated and sourced entry to {self.venue}.toml")
+        values = found.values
         if "tiers" not in values:
             raise DataError(
                 f'venue "{self.venue}" has no tiers: its maintenance margin is {values["maintenance"]:g} of the position and grows by '
