@@ -1,194 +1,46 @@
 """The judge: a slow, plain model of the engine in double entry, written from `backtest/semantics.md` and from nothing else.
 
-Every bar is visited and every flow moves money between two accounts: cash, interest not yet credited, collateral and funding of each
-derivative, proceeds of short sales. Equity is what those accounts and the positions are worth. The sources of profit are posted beside it,
-each by its own flow, and at every bar they must explain the equity. It imports nothing from the package, so agreement means something:
+Every bar is visited and every flow moves money between two accounts (`naive_books.Books`): cash or wallets, interest not yet credited,
+collateral and funding of each derivative, proceeds of short sales, money under way; inverse contracts have accounts in coin. Equity is
+what those accounts and the positions are worth. The sources of profit are posted beside it, each by its own flow, and at every bar they
+must explain the equity. It imports nothing from the package, so agreement means something:
 
     result = judge(NaiveMarket(...), NaiveRule(long=NaiveSlot(instruments=[spot]), short=NaiveSlot(instruments=[future])), capital=10_000.0)
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+from typing import Any
 
-DAY = 86_400_000_000_000
-YEAR = 365 * DAY
-NAN = math.nan
-
-SOURCES = (
-    "price_long",
-    "price_short",
-    "legging",
-    "funding",
-    "financing",
-    "idle_cash",
-    "borrow",
-    "staking",
-    "fees",
-    "slippage",
-    "settlement",
-    "liquidation",
+from naive_books import Holding
+from naive_decisions import Decisions
+from naive_parts import (
+    DAY,
+    NAN,
+    SOURCES,
+    YEAR,
+    NaiveFill,
+    NaiveInstrument,
+    NaiveMarket,
+    NaiveResult,
+    NaiveRule,
+    NaiveSlot,
+    NaiveTrade,
+    Pair,
+    Signal,
+    Tier,
+    at,
+    breach_price,
+    inverse_breach_price,
+    known,
+    maintenance,
+    whole_lots,
 )
 
-Pair = tuple[int, int]
-Signal = Mapping[Pair, Sequence[float]]
-Tier = tuple[float, float, float]
-Series = Sequence[tuple[int, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NaiveInstrument:
-    """One instrument over the bars of the clock; NaN is "not known" everywhere.
-
-    `close` is the last known one, `fresh` says whether it may still be used, `mark_high` and `mark_low` are the extremes that margin is
-    judged by, `bid` and `ask` the quote at the bar's end, `mark` the mark at the bar's end. `funding` holds (time, rate, own mark or NaN).
-    """
-
-    kind: str
-    open: Sequence[float]
-    close: Sequence[float]
-    fresh: Sequence[bool]
-    mark_high: Sequence[float]
-    mark_low: Sequence[float]
-    bid: Sequence[float]
-    ask: Sequence[float]
-    mark: Sequence[float]
-    funding: Sequence[tuple[int, float, float]] = ()
-    expiry: int | None = None
-    settlement: float = NAN
-    lot: float = NAN
-    min_notional: float = NAN
-
-
-@dataclass(frozen=True, kw_only=True)
-class NaiveMarket:
-    """Stamps and bar length in nanoseconds UTC, and the rates as (known_at, value) in time order, fractions a year."""
-
-    stamps: Sequence[int]
-    step: int
-    idle_rate: Series = ()
-    borrow_usd: Series = ()
-    borrow_base: Series = ()
-    staking_yield: Series = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class NaiveSlot:
-    """What a slot may hold, and what trading it costs. A chain is sorted by expiry; tiers are (floor notional, rate, deduction)."""
-
-    instruments: Sequence[NaiveInstrument]
-    is_chain: bool = False
-    min_days: float = 0.0
-    fee: float = 0.0
-    half_spread: float = 0.0
-    delivery_fee: float = 0.0
-    liquidation_fee: float = 0.0
-    tiers: Sequence[Tier] = ((0.0, 0.0, 0.0),)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NaiveRule:
-    """A rule as data. Signals map the pair (index in long or −1, index in short or −1) to values over the bars.
-
-    A missing `signal_minus` is `signal_plus`; missing exit signals are the entry signal of their side. Times are nanoseconds.
-    """
-
-    long: NaiveSlot | None = None
-    short: NaiveSlot | None = None
-    signal_plus: Signal | None = None
-    signal_minus: Signal | None = None
-    exit_plus: Signal | None = None
-    exit_minus: Signal | None = None
-    enter: float | None = None
-    exit: float | None = None
-    sides: str = "plus"
-    size: float = 0.5
-    leverage: float = 1.0
-    margin: str = "isolated"
-    resize: float | None = None
-    stop: float | None = None
-    loss: float | None = None
-    expiry_days: float | None = None
-    max_hold: int | None = None
-    cooldown: int | None = None
-    stake: bool = False
-
-
-@dataclass(frozen=True)
-class NaiveFill:
-    """One change of a position; `fee` and `slippage` are costs, hence positive."""
-
-    bar: int
-    slot: str
-    trade: int
-    action: str
-    quantity: float
-    reference: float
-    price: float
-    fee: float
-    slippage: float
-
-
-@dataclass(kw_only=True)
-class NaiveTrade:
-    """From the first fill to the last exit; prices are references, NaN where there was no such fill. `quantity` is that of the entry."""
-
-    entered_at: int
-    side: int
-    pair: Pair
-    quantity: float
-    entry_equity: float
-    exited_at: int | None = None
-    entry_long: float = NAN
-    entry_short: float = NAN
-    exit_long: float = NAN
-    exit_short: float = NAN
-    settlement_price: float = NAN
-    entry_premium: float = NAN
-    exit_premium: float = NAN
-    reason: str = ""
-    pnl: float = NAN
-    attribution: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(kw_only=True)
-class NaiveResult:
-    """What happened. Per bar: `equity`, `balance`, `quantity_*`, `pairs` (held or on order) and every source as cumulated cash.
-
-    `waited` lists (bar, slot) of orders that found no open, `called_off` (bar, reason) of entries that never filled, `absorbed`
-    (bar, slot, cash) of losses that the venue took. `state` is the final state: accounts, quantities and targets by name.
-    """
-
-    capital: float
-    equity: list[float] = field(default_factory=list)
-    balance: list[float] = field(default_factory=list)
-    quantity_long: list[float] = field(default_factory=list)
-    quantity_short: list[float] = field(default_factory=list)
-    pairs: list[Pair | None] = field(default_factory=list)
-    sources: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in SOURCES})
-    fills: list[NaiveFill] = field(default_factory=list)
-    trades: list[NaiveTrade] = field(default_factory=list)
-    waited: list[tuple[int, str]] = field(default_factory=list)
-    called_off: list[tuple[int, str]] = field(default_factory=list)
-    absorbed: list[tuple[int, str, float]] = field(default_factory=list)
-    state: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class _Holding:
-    """A slot's position. `reference` is the price at which its profit was last posted, `entry` the price its account was opened at."""
-
-    name: str
-    slot: NaiveSlot
-    instrument: NaiveInstrument
-    quantity: float = 0.0
-    target: float = 0.0
-    entry: float = NAN
-    reference: float = NAN
-
-    @property
-    def derivative(self) -> bool:
-        return self.instrument.kind != "spot"
+__all__ = [
+    "DAY", "NAN", "SOURCES", "YEAR", "NaiveFill", "NaiveInstrument", "NaiveMarket", "NaiveResult", "NaiveRule", "NaiveSlot", "NaiveTrade",
+    "Pair", "Signal", "Tier", "breach_price", "inverse_breach_price", "judge", "known", "maintenance", "whole_lots",
+]  # fmt: skip
 
 
 def judge(market: NaiveMarket, rule: NaiveRule, capital: float) -> NaiveResult:
@@ -199,64 +51,20 @@ def judge(market: NaiveMarket, rule: NaiveRule, capital: float) -> NaiveResult:
     return _Judge(market, rule, capital).run()
 
 
-def maintenance(notional: float, tiers: Sequence[Tier]) -> float:
-    """The margin that a position of this notional must keep: notional·rate − deduction of the last tier whose floor it reaches."""
-    _, rate, deduction = max((tier for tier in tiers if tier[0] <= max(notional, 0.0)), key=lambda tier: tier[0])
-    return notional * rate - deduction
-
-
-def breach_price(quantity: float, entry: float, money: float, tiers: Sequence[Tier]) -> float:
-    """The mark at which money + quantity·(mark − entry) equals the maintenance: each tier's answer is tried, the one that fits is taken."""
-
-    def gap(mark: float) -> float:
-        return abs(money + quantity * (mark - entry) - maintenance(abs(quantity) * mark, tiers))
-
-    answers = [(quantity * entry - money - deduction) / (quantity - abs(quantity) * rate) for _, rate, deduction in tiers]
-    return min(answers, key=gap)
-
-
-def whole_lots(count: float) -> float:
-    """The whole lots in `count`; a count within 1e-9 (relative) below a whole number is that number."""
-    above = math.ceil(count)
-    return float(above) if above - count <= 1e-9 * above else float(math.floor(count))
-
-
-def known(series: Series, time: int) -> float:
-    """The last value known at `time`, 0 before any is known."""
-    value = 0.0
-    for known_at, candidate in series:
-        if known_at <= time:
-            value = candidate
-    return value
-
-
-class _Judge:
-    def __init__(self, market: NaiveMarket, rule: NaiveRule, capital: float) -> None:
-        self.market = market
-        self.rule = rule
-        self.capital = capital
-        self.result = NaiveResult(capital=capital)
-        named = (("long", rule.long), ("short", rule.short))
-        self.holdings = [_Holding(name, slot, slot.instruments[0]) for name, slot in named if slot is not None]
-        self.accounts: dict[str, float] = {}
-        self.posted = dict.fromkeys(SOURCES, 0.0)
-        self.pair: Pair | None = None
-        self.side = 0
-        self.trade: NaiveTrade | None = None
-        self.posted_at_entry: dict[str, float] = {}
-        self.reason = ""
-        self.last_exit: int | None = None
-        self.move("owner", "cash", capital)
-        self.balance = capital
+class _Judge(Decisions):
+    """One bar, in order, and the record of what happened."""
 
     # --- the bar -----------------------------------------------------------------------------------------------------------------
 
     def run(self) -> NaiveResult:
         for bar in range(len(self.market.stamps)):
+            self.receive(bar)
+            self.fill_roll(bar)
             self.fill_orders(bar)
             self.pay_funding(bar)
             self.accrue(bar)
             self.check_margin(bar)
+            self.deleverage(bar)
             self.settle_expiries(bar)
             self.mark(bar)
             self.decide(bar)
@@ -264,74 +72,233 @@ class _Judge:
         if self.trade is not None:
             self.reason = "end of data"
             self.close_trade()
-        self.result.state = dict(self.accounts)
+        self.result.state = dict(self.accounts) | {f"{name} coins": amount for name, amount in self.coins.items()}
         for holding in self.holdings:
             self.result.state[f"{holding.name} quantity"] = holding.quantity
             self.result.state[f"{holding.name} target"] = holding.target
         return self.result
 
-    def stamp(self, bar: int) -> int:
-        return self.market.stamps[bar] if bar >= 0 else self.market.stamps[0] - self.market.step
+    def terms(self, holding: Holding, bar: int) -> NaiveSlot:
+        """The slot's terms in force at the bar's open instant."""
+        slot = holding.slot
+        for instant, fields in slot.changes:
+            if instant <= self.stamp(bar - 1):
+                changed: dict[str, Any] = dict(fields)
+                slot = replace(slot, **changed)
+        return slot
+
+    def opening_price(self, holding: Holding, bar: int) -> float:
+        """The open, or without one the last close."""
+        opened = holding.instrument.open[bar]
+        return at(holding.instrument.close, bar - 1) if math.isnan(opened) else opened
+
+    def opening_coin(self, bar: int) -> float:
+        opened = at(self.market.coin_open, bar)
+        return at(self.market.coin_close, bar - 1) if math.isnan(opened) else opened
+
+    def receive(self, bar: int) -> None:
+        """Step 0."""
+        opened = self.stamp(bar - 1)
+        if self.transfer is not None and self.transfer[1] <= opened:
+            self.empty("under way", self.purse(self.transfer[0]))
+            self.transfer = None
+            self.fix_balance()
+        for holding in self.holdings:
+            if self.top_ups.get(holding.name, opened + 1) <= opened:
+                del self.top_ups[holding.name]
+                held = holding.quantity != 0.0
+                self.empty(f"{holding.name} top-up", f"{holding.name} collateral" if held else self.purse(holding.name))
+                if not held:
+                    self.fix_balance()
+
+    # --- fills -------------------------------------------------------------------------------------------------------------------
 
     def fill_orders(self, bar: int) -> None:
         """Step 1. Every held slot's reference moves to the open before any quantity changes: legging begins or ends at that instant."""
-        ordered = [holding for holding in self.holdings if holding.target != holding.quantity]
-        filling = [holding for holding in ordered if not math.isnan(holding.instrument.open[bar])]
-        self.result.waited += [(bar, holding.name) for holding in ordered if holding not in filling]
+        opened = self.stamp(bar - 1)
+        ready = [holding for holding in self.holdings if holding.waiting and holding.ready <= opened]
+        becomes = {holding.name: self.quantity_after(holding, bar) for holding in ready}
+        filling = [holding for holding in ready if becomes[holding.name] != holding.quantity]
+        self.result.waited += [(bar, holding.name) for holding in ready if holding not in filling]
         if not filling:
             return
         if self.trade is None:
-            self.begin_trade(bar, abs(filling[0].target))
-        for holding in self.holdings:
-            opened = holding.instrument.open[bar]
-            self.move_reference(holding, holding.instrument.close[bar] if math.isnan(opened) else opened)
+            self.begin_trade(bar)
+        self.move_references_to_opens(bar)
+        action = "exit" if self.reason else "entry" if self.opening else "resize"
         for holding in filling:
-            self.fill(holding, bar)
+            self.fill(holding, becomes[holding.name], action, not self.makes(holding, bar), bar)
         self.fix_balance()
-        self.end_trade_if_out(self.stamp(bar - 1))
+        if self.opening and self.tranche == self.tranches and not any(holding.waiting for holding in self.holdings):
+            self.opening = False
+            assert self.trade is not None
+            self.settle_references(self.trade.entry_premium, opened)
+        self.end_trade_if_out(opened)
 
-    def fill(self, holding: _Holding, bar: int) -> None:
-        assert self.trade is not None
+    def move_references_to_opens(self, bar: int) -> None:
+        for holding in self.holdings:
+            self.move_reference(holding, self.opening_price(holding, bar), self.opening_coin(bar))
+
+    def makes(self, holding: Holding, bar: int) -> bool:
+        return self.terms(holding, bar).maker and not holding.chased
+
+    def quantity_after(self, holding: Holding, bar: int) -> float:
+        """The slot's quantity after this bar's open: its target, or as much of it as there is room for."""
+        instrument, slot, opened = holding.instrument, self.terms(holding, bar), holding.instrument.open[bar]
         change = holding.target - holding.quantity
-        reference = holding.instrument.open[bar]
-        half_spread = self.half_spread(holding, bar)
-        price = reference * (1.0 + half_spread) if change > 0.0 else reference * (1.0 - half_spread)
-        fee = holding.slot.fee * abs(change) * price
-        slippage = abs(change) * reference * half_spread
-        action = "entry" if holding.quantity == 0.0 else "exit" if holding.target == 0.0 else "resize"
-        self.close_account(holding, price)
-        holding.quantity = holding.target
-        self.open_account(holding, price)
-        holding.reference = reference
-        self.move("cash", "venue", fee)
+        if math.isnan(opened):
+            return holding.quantity
+        if self.makes(holding, bar):
+            half_spread = self.half_spread(slot, instrument, bar)
+            through = at(instrument.low, bar) < opened * (1.0 - half_spread)
+            if change < 0.0:
+                through = at(instrument.high, bar) > opened * (1.0 + half_spread)
+            if not through:
+                return holding.quantity
+        elif not self.impact_known(slot, instrument, bar):
+            return holding.quantity
+        if slot.participation is None or holding.chased:
+            return holding.target
+        room = slot.participation * at(instrument.volume, bar) / self.stress(bar) * (opened if holding.inverse else 1.0)
+        if math.isnan(room):
+            return holding.quantity
+        for offered in (room, self.whole(holding, room)):
+            if offered >= abs(change) * (1.0 - 1e-9):
+                return holding.target
+        return holding.quantity + math.copysign(self.whole(holding, room), change)
+
+    def fill(self, holding: Holding, quantity: float, action: str, taker: bool, bar: int) -> None:
+        """Trade to `quantity` at this bar's open. The old account is settled at the fill price and opened anew."""
+        instrument, slot, coin = holding.instrument, self.terms(holding, bar), self.opening_coin(bar)
+        change = quantity - holding.quantity
+        reference = instrument.open[bar]
+        worth = abs(change) * (1.0 if holding.inverse else reference)
+        half_spread = self.half_spread(slot, instrument, bar)
+        cost = self.stress(bar) * (half_spread + self.impact(slot, instrument, worth, bar)) if taker else -half_spread
+        price = reference * (1.0 + cost) if change > 0.0 else reference * (1.0 - cost)
+        rate = slot.taker_fee if taker and slot.maker and slot.taker_fee is not None else slot.fee
+        base = abs(change) / price if holding.inverse else abs(change)
+        fee = rate * base * price + slot.unit_fee * base
+        slippage = abs(change) * reference * cost
+        if holding.inverse:
+            self.need_coin(coin, bar)
+            fee *= coin / price
+            slippage = abs(change) * cost / price * coin
+        self.close_account(holding, price, coin)
+        holding.quantity = quantity
+        self.open_account(holding, price, coin)
+        holding.reference, holding.coin = reference, coin
+        self.move(self.purse(holding.name), "venue", fee)
         self.post("fees", -fee)
         self.post("slippage", -slippage)
-        self.log(NaiveFill(bar, holding.name, len(self.result.trades), action, change, reference, price, fee, slippage))
+        number = len(self.result.trades)
+        logged = math.copysign(base, change)
+        self.log(NaiveFill(bar, holding.name, number, action, logged, reference, price, fee, slippage), abs(change))
+        if action == "entry":
+            assert self.trade is not None
+            self.trade.quantity = max(self.trade.quantity, abs(quantity) * holding.base)
 
-    def half_spread(self, holding: _Holding, bar: int) -> float:
-        bid, ask = holding.instrument.bid[bar - 1], holding.instrument.ask[bar - 1]
-        if math.isnan(bid) or math.isnan(ask):
-            return holding.slot.half_spread
-        return (ask - bid) / 2.0 / ((ask + bid) / 2.0)
+    def need_coin(self, coin: float, bar: int) -> None:
+        if math.isnan(coin):
+            raise ValueError(f"the coin's price is not known in bar {bar}")
+
+    def half_spread(self, slot: NaiveSlot, instrument: NaiveInstrument, bar: int) -> float:
+        bid, ask = at(instrument.bid, bar - 1), at(instrument.ask, bar - 1)
+        if not slot.own_spread and not math.isnan(bid) and not math.isnan(ask):
+            return (ask - bid) / 2.0 / ((ask + bid) / 2.0)
+        if not slot.half_spreads:
+            return slot.half_spread
+        setting = at(slot.half_spreads, bar - 1)
+        return 0.0001 if math.isnan(setting) else setting
+
+    def stress(self, bar: int) -> float:
+        multiplier = at(self.market.stress, bar - 1)
+        return 1.0 if math.isnan(multiplier) else multiplier
+
+    def impact(self, slot: NaiveSlot, instrument: NaiveInstrument, worth: float, bar: int) -> float:
+        """What trading `worth` of quote currency adds to the half-spread, NaN where volume or depth are not known."""
+        if slot.impact == 0.0:
+            return 0.0
+        there = self.impact_base(slot, instrument, bar)
+        if math.isnan(there) or there <= 0.0:
+            return NAN
+        return slot.impact * (math.sqrt(worth / there) if slot.impact_model == "square_root" else worth / there)
+
+    def impact_base(self, slot: NaiveSlot, instrument: NaiveInstrument, bar: int) -> float:
+        """The volume of the last day, or the depth, as known when the bar opens."""
+        if slot.impact_model == "linear":
+            return at(instrument.depth, bar - 1)
+        opened = self.stamp(bar - 1)
+        day = [one for one in range(bar) if opened - DAY < self.stamp(one) <= opened and not math.isnan(at(instrument.volume, one))]
+        return math.fsum(instrument.volume[one] * instrument.close[one] for one in day) if day else NAN
+
+    def impact_known(self, slot: NaiveSlot, instrument: NaiveInstrument, bar: int) -> bool:
+        return not math.isnan(self.impact(slot, instrument, 1.0, bar))
+
+    def fill_roll(self, bar: int) -> None:
+        """The rest of step 1: a roll, in the first bar in which all its contracts have an open."""
+        if self.roll is None or self.roll[1] > self.stamp(bar - 1):
+            return
+        (pair, _), changing = self.roll, self.changing(self.roll[0])
+        for holding, new in changing:
+            for instrument in (holding.instrument, new):
+                if math.isnan(instrument.open[bar]) or not self.impact_known(self.terms(holding, bar), instrument, bar):
+                    return
+        self.move_references_to_opens(bar)
+        for holding, new in changing:
+            quantity = holding.quantity
+            self.fill(holding, 0.0, "roll", True, bar)
+            holding.instrument = new
+            self.fill(holding, quantity, "roll", True, bar)
+        self.fix_balance()
+        self.pair, self.roll = pair, None
+        if len(self.holdings) == 2:
+            long, short = (holding.reference for holding in self.holdings)
+            self.settle_references((short - long) / long, self.stamp(bar - 1))
+        else:
+            self.settle_references(NAN, self.stamp(bar - 1))
+
+    def settle_references(self, premium: float, time: int) -> None:
+        """What stop and convergence compare with from now on."""
+        self.settled_at, self.premium_then = time, premium
+        self.annualized_then = self.annualized(premium, time)
+
+    # --- funding, interest, margin -----------------------------------------------------------------------------------------------
 
     def pay_funding(self, bar: int) -> None:
         """Step 2."""
         for holding in self.holdings:
             for time, rate, own_mark in holding.instrument.funding:
-                if holding.quantity != 0.0 and self.stamp(bar - 1) < time <= self.stamp(bar):
-                    price = own_mark if not math.isnan(own_mark) else self.price_at(holding.instrument, time)
+                if holding.quantity == 0.0 or not self.stamp(bar - 1) < time <= self.stamp(bar):
+                    continue
+                price = own_mark if not math.isnan(own_mark) else self.price_at(holding.instrument, time)
+                if holding.inverse:
+                    coins, coin = -holding.quantity * rate / price, self.coin_at(time)
+                    self.move_coins("traders", f"{holding.name} funding", coins)
+                    holding.payments.append((coins, coin))
+                    self.post("funding", coins * coin)
+                else:
                     amount = -holding.quantity * rate * price
                     self.move("traders", f"{holding.name} funding", amount)
                     self.post("funding", amount)
 
     def price_at(self, instrument: NaiveInstrument, time: int) -> float:
-        """The last mark of a bar stamped by `time`, else the last close."""
+        """The last index (where the venue pays on it) of a bar stamped by `time`, else the last mark, else the last close."""
         bars = [bar for bar, stamp in enumerate(self.market.stamps) if stamp <= time]
-        for prices in (instrument.mark, instrument.close):
+        indexes = [instrument.index] if instrument.notional == "index" else []
+        for prices in (*indexes, instrument.mark, instrument.close):
             for bar in reversed(bars):
-                if not math.isnan(prices[bar]):
+                if not math.isnan(at(prices, bar)):
                     return prices[bar]
         raise ValueError(f"no mark and no close is known at the funding event of {time}")
+
+    def coin_at(self, time: int) -> float:
+        """The coin's last close known at an instant."""
+        closes = [at(self.market.coin_close, bar) for bar, stamp in enumerate(self.market.stamps) if stamp <= time]
+        usable = [close for close in closes if not math.isnan(close)]
+        if not usable:
+            raise ValueError(f"the coin's price is not known at the funding event of {time}")
+        return usable[-1]
 
     def accrue(self, bar: int) -> None:
         """Step 3, with the rates known when the bar opened."""
@@ -359,36 +326,63 @@ class _Judge:
             if quantity == 0.0 or not holding.derivative:
                 continue
             worst = instrument.mark_low[bar] if quantity > 0.0 else instrument.mark_high[bar]
-            money = self.accounts[f"{holding.name} collateral"] + self.accounts.get(f"{holding.name} funding", 0.0)
-            if self.rule.margin == "cross":
-                money += max(self.balance, 0.0)
-            if money + quantity * (worst - holding.entry) >= maintenance(abs(quantity) * worst, holding.slot.tiers):
-                continue
-            price = breach_price(quantity, holding.entry, money, holding.slot.tiers)
-            opened = instrument.close[bar] if math.isnan(instrument.open[bar]) else instrument.open[bar]
-            self.liquidate(holding, min(price, opened) if quantity > 0.0 else max(price, opened), bar)
+            tiers = self.terms(holding, bar).tiers
+            if holding.inverse:
+                money = self.coin_account(holding, holding.entry) + self.backing_coins(holding)
+                money += self.spare_margin(holding) / at(self.market.coin_close, bar) if self.rule.margin == "cross" else 0.0
+                account, needed = money + holding.gain(worst), maintenance(abs(quantity) / worst, tiers)
+                breach = inverse_breach_price(quantity, holding.entry, money, tiers)
+            else:
+                money = self.accounts[f"{holding.name} collateral"] + self.accounts.get(f"{holding.name} funding", 0.0)
+                money += self.spare_margin(holding) if self.rule.margin == "cross" else 0.0
+                account, needed = money + holding.gain(worst), maintenance(abs(quantity) * worst, tiers)
+                breach = breach_price(quantity, holding.entry, money, tiers)
+            if account < needed:
+                opened = self.opening_price(holding, bar)
+                self.liquidate(holding, "liquidation", min(breach, opened) if quantity > 0.0 else max(breach, opened), bar)
 
-    def liquidate(self, holding: _Holding, price: float, bar: int) -> None:
-        others = [other for other in self.holdings if other is not holding and other.quantity != 0.0]
-        equivalents = [price * other.instrument.close[bar] / holding.instrument.close[bar] for other in others]
-        self.move_reference(holding, price)
-        for other, equivalent in zip(others, equivalents, strict=True):
-            self.move_reference(other, equivalent)
-        fee = holding.slot.liquidation_fee * abs(holding.quantity) * price
-        quantity = holding.quantity
-        remainder = self.account_worth(holding) - fee
-        self.close_account(holding, price)
-        self.move("cash", "venue", fee)
-        absorbed = -remainder if self.rule.margin == "isolated" and remainder < 0.0 else 0.0
+    def spare_margin(self, holding: Holding) -> float:
+        """What cross margin adds: the balance as fixed at the last fill, or with wallets what lay in the slot's own one then."""
+        return max(self.balance if self.rule.wallets is None else self.accounts[self.purse(holding.name)], 0.0)
+
+    def deleverage(self, bar: int) -> None:
+        """The end of step 4: derivatives that have a gain are taken away."""
+        instant = self.rule.deleveraged_at
+        if instant is None or not self.stamp(bar - 1) < instant <= self.stamp(bar):
+            return
+        for holding in self.holdings:
+            close = holding.instrument.close[bar]
+            if holding.derivative and holding.quantity != 0.0 and holding.quantity * (close - holding.entry) > 0.0:
+                price = close * (1.0 - math.copysign(self.rule.deleveraged_gap, holding.quantity))
+                self.liquidate(holding, "deleveraging", price, bar)
+
+    def liquidate(self, holding: Holding, reason: str, price: float, bar: int) -> None:
+        """Take a slot's position away at `price`; a deleveraging costs no fee and nothing of it is absorbed."""
+        quantity, closed = holding.quantity, holding.instrument.close[bar]
+        coin = price * at(self.market.coin_close, bar) / closed
+        self.move_reference(holding, price, coin)
+        for other in self.holdings:
+            if other is not holding:
+                self.move_reference(other, price * other.instrument.close[bar] / closed, coin)
+        base = abs(quantity) / price if holding.inverse else abs(quantity)
+        money = self.account_worth(holding) + (self.backing_coins(holding) * coin if holding.inverse else 0.0)
+        fee = absorbed = 0.0
+        if reason == "liquidation":
+            fee = self.terms(holding, bar).liquidation_fee * base * (coin if holding.inverse else price)
+            absorbed = max(fee - money, 0.0) if self.rule.margin == "isolated" else 0.0
+        self.close_account(holding, price, coin)
+        self.move(self.purse(holding.name), "venue", fee - absorbed)
         if absorbed > 0.0:
-            self.move("venue", "cash", absorbed)
             self.result.absorbed.append((bar, holding.name, absorbed))
         self.post("liquidation", absorbed - fee)
         holding.quantity = 0.0
-        self.log(NaiveFill(bar, holding.name, len(self.result.trades), "liquidation", -quantity, price, price, fee, 0.0))
-        self.leave("liquidation")
+        logged = -math.copysign(base, quantity)
+        self.log(NaiveFill(bar, holding.name, len(self.result.trades), reason, logged, price, price, fee, 0.0), abs(quantity))
+        self.abandon(reason, bar)
         self.fix_balance()
         self.end_trade_if_out(self.stamp(bar))
+
+    # --- expiry, mark ------------------------------------------------------------------------------------------------------------
 
     def settle_expiries(self, bar: int) -> None:
         """Step 5. Slots that expire in the same bar settle together: both were held until then."""
@@ -396,23 +390,22 @@ class _Judge:
             return
         expiring = [holding for holding in self.holdings if self.expires_in(holding, bar)]
         settling = [holding for holding in expiring if holding.quantity != 0.0]
-        dropped = [holding for holding in expiring if holding.quantity != holding.target]
-        if not settling and not dropped:
+        if not settling and (not expiring or self.reason):
             return
         if self.trade is None:
             self.call_off("expiry", bar)
             return
         for holding in self.holdings:
             held = self.settlement_price(holding.instrument) if holding in settling else holding.instrument.close[bar]
-            self.move_reference(holding, held)
+            self.move_reference(holding, held, at(self.market.coin_close, bar))
         for holding in settling:
             self.settle(holding, bar)
-        self.leave("expiry")
+        self.abandon("expiry", bar)
         if settling:
             self.fix_balance()
             self.end_trade_if_out(max(holding.instrument.expiry or 0 for holding in settling))
 
-    def expires_in(self, holding: _Holding, bar: int) -> bool:
+    def expires_in(self, holding: Holding, bar: int) -> bool:
         expiry = holding.instrument.expiry
         return expiry is not None and self.stamp(bar - 1) < expiry <= self.stamp(bar)
 
@@ -425,29 +418,28 @@ class _Judge:
             raise ValueError(f"no settlement price and no close before the expiry {instrument.expiry}")
         return closes[-1]
 
-    def settle(self, holding: _Holding, bar: int) -> None:
-        price = holding.reference
-        fee = holding.slot.delivery_fee * abs(holding.quantity) * price
-        self.log(NaiveFill(bar, holding.name, len(self.result.trades), "settlement", -holding.quantity, price, price, fee, 0.0))
-        self.close_account(holding, price)
-        self.move("cash", "venue", fee)
+    def settle(self, holding: Holding, bar: int) -> None:
+        price, coin, slot = holding.reference, holding.coin, self.terms(holding, bar)
+        base = abs(holding.quantity) / price if holding.inverse else abs(holding.quantity)
+        fee = slot.delivery_fee * base * price + slot.delivery_unit_fee * base
+        fee *= coin / price if holding.inverse else 1.0
+        logged = -math.copysign(base, holding.quantity)
+        number = len(self.result.trades)
+        self.log(NaiveFill(bar, holding.name, number, "settlement", logged, price, price, fee, 0.0), abs(holding.quantity))
+        self.close_account(holding, price, coin)
+        self.move(self.purse(holding.name), "venue", fee)
         self.post("settlement", -fee)
         holding.quantity = 0.0
 
     def mark(self, bar: int) -> None:
         """Step 6."""
         for holding in self.holdings:
-            if holding.quantity != 0.0:
-                self.move_reference(holding, holding.instrument.close[bar])
+            self.move_reference(holding, holding.instrument.close[bar], at(self.market.coin_close, bar))
 
     def record(self) -> None:
         """The judge's own check, then one row of the result."""
-        equity = self.equity()
-        explained = self.capital + math.fsum(self.posted.values())
-        assert abs(equity - explained) <= 1e-9 * self.capital, f"sources give {explained}, the accounts {equity}"
-        size = math.fsum(abs(amount) for amount in self.accounts.values())
-        assert abs(math.fsum(self.accounts.values())) <= 1e-9 * size, "the books don't balance"
-        self.result.equity.append(equity)
+        self.audit()
+        self.result.equity.append(self.equity())
         self.result.balance.append(self.balance)
         quantity = {holding.name: holding.quantity for holding in self.holdings}
         self.result.quantity_long.append(quantity.get("long", 0.0))
@@ -456,162 +448,36 @@ class _Judge:
         for source, amount in self.posted.items():
             self.result.sources[source].append(amount)
 
-    # --- decisions ---------------------------------------------------------------------------------------------------------------
-
-    def decide(self, bar: int) -> None:
-        """Step 7: one decision a close, to enter when flat, else to leave or to resize."""
-        if self.pair is None:
-            self.decide_entry(bar)
-            return
-        if self.reason:
-            return
-        reason = self.reason_to_leave(bar)
-        if reason and self.trade is None:
-            self.call_off(reason, bar)
-        elif reason:
-            self.leave(reason)
-        else:
-            self.decide_resize(bar)
-
-    def decide_entry(self, bar: int) -> None:
-        if self.last_exit is not None and self.stamp(bar) < self.last_exit + (self.rule.cooldown or 0):
-            return
-        long_index, short_index = self.offer(self.rule.long, bar), self.offer(self.rule.short, bar)
-        if long_index is None or short_index is None:
-            return
-        for side in {"plus": (1,), "minus": (-1,), "both": (1, -1)}[self.rule.sides]:
-            if self.willing((long_index, short_index), side, bar):
-                chosen = {"long": long_index, "short": short_index}
-                for holding in self.holdings:
-                    holding.instrument = holding.slot.instruments[chosen[holding.name]]
-                quantity = self.sized(bar)
-                if quantity > 0.0:
-                    self.pair, self.side, self.reason = (long_index, short_index), side, ""
-                    self.aim(quantity)
-                return
-
-    def offer(self, slot: NaiveSlot | None, bar: int) -> int | None:
-        """The index of the contract that the slot offers at this close, −1 for a slot that the rule doesn't have, None for none."""
-        if slot is None:
-            return -1
-        now = self.stamp(bar)
-        alive = [(one.expiry, index) for index, one in enumerate(slot.instruments) if one.expiry is not None and one.expiry > now]
-        if not slot.is_chain:
-            return 0 if slot.instruments[0].fresh[bar] and (slot.instruments[0].expiry is None or alive) else None
-        offered = [(x, index) for x, index in alive if slot.instruments[index].fresh[bar] and (x - now) / DAY >= slot.min_days]
-        return min(offered)[1] if offered else None
-
-    def willing(self, pair: Pair, side: int, bar: int) -> bool:
-        if self.rule.enter is None:
-            return True
-        plus, minus = self.rule.signal_plus, self.rule.signal_minus
-        signal = minus if side < 0 and minus is not None else plus
-        return side * self.read(signal, pair, bar) >= self.rule.enter
-
-    def read(self, signal: Signal | None, pair: Pair | None, bar: int) -> float:
-        return signal[pair][bar] if signal is not None and pair is not None and pair in signal else NAN
-
-    def sized(self, bar: int) -> float:
-        """The quantity of a fresh entry in the present pair, 0 where none may be opened."""
-        instruments = [holding.instrument for holding in self.holdings]
-        close = instruments[0].close[bar]
-        if math.isnan(close):
-            return 0.0
-        quantity = self.rule.size * self.equity() / close
-        lots = [one.lot for one in instruments if not math.isnan(one.lot)]
-        if lots:
-            quantity = whole_lots(quantity / max(lots)) * max(lots)
-        smallest = max([one.min_notional for one in instruments if not math.isnan(one.min_notional)], default=0.0)
-        return quantity if quantity > 0.0 and quantity * close >= smallest else 0.0
-
-    def aim(self, quantity: float) -> None:
-        for holding in self.holdings:
-            holding.target = self.side * quantity if holding.name == "long" else -self.side * quantity
-
-    def reason_to_leave(self, bar: int) -> str:
-        """The first reason that holds; of an entry that has filled nothing only days to expiry and the signal are judged."""
-        rule, now, trade = self.rule, self.stamp(bar), self.trade
-        if trade is not None:
-            if rule.stop is not None and self.side * self.premium(bar) >= self.side * trade.entry_premium + rule.stop:
-                return "stop"
-            if rule.loss is not None and self.equity() - trade.entry_equity <= -rule.loss * trade.entry_equity:
-                return "loss"
-        expiries = [holding.instrument.expiry for holding in self.holdings if holding.instrument.expiry is not None]
-        if rule.expiry_days is not None and expiries and (min(expiries) - now) / DAY <= rule.expiry_days:
-            return "days to expiry"
-        if trade is not None and rule.max_hold is not None and now - trade.entered_at >= rule.max_hold:
-            return "time"
-        if rule.exit is not None and self.side * self.read(self.exit_signal(), self.pair, bar) <= rule.exit:
-            return "signal"
-        return ""
-
-    def exit_signal(self) -> Signal | None:
-        rule = self.rule
-        if self.side > 0:
-            return rule.exit_plus if rule.exit_plus is not None else rule.signal_plus
-        for signal in (rule.exit_minus, rule.exit_plus, rule.signal_minus):
-            if signal is not None:
-                return signal
-        return rule.signal_plus
-
-    def premium(self, bar: int) -> float:
-        if len(self.holdings) < 2 or not all(holding.instrument.fresh[bar] for holding in self.holdings):
-            return NAN
-        long_close, short_close = (holding.instrument.close[bar] for holding in self.holdings)
-        return (short_close - long_close) / long_close
-
-    def decide_resize(self, bar: int) -> None:
-        if self.rule.resize is None or any(holding.quantity == 0.0 or holding.quantity != holding.target for holding in self.holdings):
-            return
-        first = self.holdings[0]
-        goal = self.rule.size * self.equity()
-        if goal <= 0.0:
-            return
-        share = abs(first.quantity) * first.instrument.close[bar] / goal
-        quantity = self.sized(bar)
-        if not 1.0 / self.rule.resize <= share <= self.rule.resize and quantity > 0.0:
-            self.aim(quantity)
-
-    def leave(self, reason: str) -> None:
-        """Aim at nothing in every slot, which drops orders that wait; a reason given earlier stays."""
-        self.reason = self.reason or reason
-        for holding in self.holdings:
-            holding.target = 0.0
-
-    def call_off(self, reason: str, bar: int) -> None:
-        """Orders of which nothing was filled: no trade was made."""
-        for holding in self.holdings:
-            holding.target = 0.0
-        self.pair, self.side, self.reason = None, 0, ""
-        self.result.called_off.append((bar, reason))
-
     # --- trades ------------------------------------------------------------------------------------------------------------------
 
-    def begin_trade(self, bar: int, quantity: float) -> None:
+    def begin_trade(self, bar: int) -> None:
         assert self.pair is not None
         equity = self.equity()
-        self.trade = NaiveTrade(entered_at=self.stamp(bar - 1), side=self.side, pair=self.pair, quantity=quantity, entry_equity=equity)
+        self.trade = NaiveTrade(entered_at=self.stamp(bar - 1), side=self.side, pair=self.pair, quantity=0.0, entry_equity=equity)
         self.posted_at_entry = dict(self.posted)
+        self.weights = {}
 
-    def log(self, fill: NaiveFill) -> None:
-        """Keep the fill, and its reference where the trade's record has a place for it."""
+    def log(self, fill: NaiveFill, weight: float) -> None:
+        """Keep the fill, and its reference in the mean of the trade's record that it belongs to."""
         trade = self.trade
         assert trade is not None
         self.result.fills.append(fill)
         if fill.action == "entry":
-            if fill.slot == "long":
-                trade.entry_long = fill.reference
-            else:
-                trade.entry_short = fill.reference
+            mean = self.mean_with("entry", fill, trade.entry_long if fill.slot == "long" else trade.entry_short, weight)
+            trade.entry_long, trade.entry_short = (mean, trade.entry_short) if fill.slot == "long" else (trade.entry_long, mean)
             trade.entry_premium = (trade.entry_short - trade.entry_long) / trade.entry_long
-        elif fill.action != "resize":
-            if fill.slot == "long":
-                trade.exit_long = fill.reference
-            else:
-                trade.exit_short = fill.reference
+        elif fill.action not in ("resize", "roll"):
+            mean = self.mean_with("exit", fill, trade.exit_long if fill.slot == "long" else trade.exit_short, weight)
+            trade.exit_long, trade.exit_short = (mean, trade.exit_short) if fill.slot == "long" else (trade.exit_long, mean)
             trade.exit_premium = (trade.exit_short - trade.exit_long) / trade.exit_long
         if fill.action == "settlement":
             trade.settlement_price = fill.reference
+
+    def mean_with(self, phase: str, fill: NaiveFill, mean: float, weight: float) -> float:
+        """The mean of references weighted by quantity, with one more of them."""
+        before = self.weights.get((phase, fill.slot), 0.0)
+        self.weights[phase, fill.slot] = before + weight
+        return fill.reference if before == 0.0 else mean + (fill.reference - mean) * weight / (before + weight)
 
     def end_trade_if_out(self, time: int) -> None:
         """Note the time of an exit; with nothing held any more the trade is over."""
@@ -630,67 +496,4 @@ class _Judge:
         trade.pnl = self.equity() - trade.entry_equity
         trade.attribution = {source: amount - self.posted_at_entry[source] for source, amount in self.posted.items()}
         self.result.trades.append(trade)
-        self.trade, self.pair, self.side, self.reason = None, None, 0, ""
-
-    # --- money -------------------------------------------------------------------------------------------------------------------
-
-    def move(self, giver: str, taker: str, amount: float) -> None:
-        """Double entry: what one account gains, another gives."""
-        self.accounts[giver] = self.accounts.get(giver, 0.0) - amount
-        self.accounts[taker] = self.accounts.get(taker, 0.0) + amount
-
-    def empty(self, account: str, taker: str) -> None:
-        self.move(account, taker, self.accounts.get(account, 0.0))
-
-    def post(self, source: str, amount: float) -> None:
-        self.posted[source] += amount
-
-    def earn(self, source: str, amount: float) -> None:
-        """Interest and fees that run by the clock: credited at the next fill, worth their amount at once."""
-        self.move("lenders", "accrued", amount)
-        self.post(source, amount)
-
-    def fix_balance(self) -> None:
-        self.empty("accrued", "cash")
-        self.balance = self.accounts["cash"]
-
-    def open_account(self, holding: _Holding, price: float) -> None:
-        holding.entry = price
-        worth = abs(holding.quantity) * price
-        if holding.derivative:
-            self.move("cash", f"{holding.name} collateral", worth / self.rule.leverage)
-        elif holding.quantity < 0.0:
-            self.move("market", f"{holding.name} proceeds", worth)
-        else:
-            self.move("cash", "market", worth)
-
-    def close_account(self, holding: _Holding, price: float) -> None:
-        if holding.quantity == 0.0:
-            return
-        if holding.derivative:
-            self.move("market", "cash", holding.quantity * (price - holding.entry))
-            self.empty(f"{holding.name} collateral", "cash")
-            self.empty(f"{holding.name} funding", "cash")
-        else:
-            self.empty(f"{holding.name} proceeds", "cash")
-            self.move("market", "cash", holding.quantity * price)
-
-    def account_worth(self, holding: _Holding) -> float:
-        """What a slot is worth at its reference price, with the money that lies in its accounts."""
-        if holding.quantity == 0.0:
-            return 0.0
-        money = math.fsum(self.accounts.get(f"{holding.name} {account}", 0.0) for account in ("collateral", "funding", "proceeds"))
-        paid = holding.entry if holding.derivative else 0.0
-        return money + holding.quantity * (holding.reference - paid)
-
-    def equity(self) -> float:
-        slots = math.fsum(self.account_worth(holding) for holding in self.holdings)
-        return self.accounts["cash"] + self.accounts.get("accrued", 0.0) + slots
-
-    def move_reference(self, holding: _Holding, price: float) -> None:
-        """Post a held slot's price change: to its own source while every slot of the rule is held, else to legging."""
-        if holding.quantity == 0.0:
-            return
-        hedged = all(one.quantity != 0.0 for one in self.holdings)
-        self.post(f"price_{holding.name}" if hedged else "legging", holding.quantity * (price - holding.reference))
-        holding.reference = price
+        self.trade, self.pair, self.side, self.reason, self.roll = None, None, 0, "", None
