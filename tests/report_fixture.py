@@ -26,7 +26,21 @@ SOURCES = (
     "settlement",
     "liquidation",
 )
-REASONS = ("signal", "expiry", "time", "stop", "days to expiry", "loss")
+REASONS = (
+    "signal",
+    "expiry",
+    "time",
+    "stop",
+    "days to expiry",
+    "loss",
+    "drawdown",
+    "exposure",
+    "liquidity",
+    "recall",
+    "unfilled",
+    "no convergence",
+    "deleveraging",
+)
 FILL_COLUMNS = ("time", "trade", "slot", "instrument", "action", "quantity", "reference", "price", "fee", "slippage")
 TRADE_COLUMNS = (
     "entered_at",
@@ -44,6 +58,30 @@ TRADE_COLUMNS = (
     "reason",
     "pnl",
     "attribution",
+)
+LIQUIDATION_COLUMNS = (
+    "time",
+    "trade",
+    "slot",
+    "contract",
+    "action",
+    "quantity",
+    "entry",
+    "mark",
+    "account",
+    "maintenance",
+    "price",
+    "fee",
+    "absorbed",
+    "legging",
+    "cost",
+    "needed_by",
+    "shortfall",
+    "top_up_by",
+    "top_up",
+    "kept_until",
+    "kept_reason",
+    "saved",
 )
 FEE, HALF_SPREAD, IDLE_RATE = 0.0007, 0.0001, 0.03
 Array = npt.NDArray[np.float64]
@@ -65,6 +103,7 @@ class Run:
     positions: pd.DataFrame
     fills: pd.DataFrame
     trades: pd.DataFrame
+    liquidations: pd.DataFrame
     attribution: pd.DataFrame
     metrics: dict[str, float | int | None]
     start: pd.Timestamp
@@ -84,8 +123,11 @@ class Run:
             "short": "chain of dated futures, at least 14 days to expiry",
             "margin": "isolated, leverage 1",
             "size": "0.5 of equity",
+            "cooldown": "none",
+            "entry_tranches": "1",
         }
     )
+    at_default: frozenset[str] = frozenset({"cooldown", "entry_tranches"})
     notes: list[str] = field(
         default_factory=lambda: [
             "Six contracts were settled at the dataset's settlement prices; one at the mean of the index over the venue's averaging window.",
@@ -101,6 +143,7 @@ class _Book:
     flows: dict[str, Array]
     fills: list[tuple[object, ...]] = field(default_factory=list)
     trades: list[tuple[object, ...]] = field(default_factory=list)
+    liquidations: list[tuple[object, ...]] = field(default_factory=list)
     quantity: float = 200.0
 
     def fill(self, row: tuple[object, ...], bar: int, fee: float, slippage: float, fee_source: str = "fees") -> dict[str, float]:
@@ -169,15 +212,48 @@ def _trade(book: _Book, stamps: pd.DatetimeIndex, closes: tuple[Array, Array], f
     if reason != "end of data":
         exited = stamps[out]
         for slot, instrument, path, sign in (("long", "ETHUSDT-SPOT", spot, -1), ("short", contract, future, 1)):
-            action = "exit" if slot == "long" else {"expiry": "settlement", "liquidation": "liquidation"}.get(reason, "exit")
-            fee_source = "fees" if action == "exit" else action
-            fee = {"liquidation": 0.0125, "settlement": 0.0005}.get(action, FEE) * q * path[out]
+            forced = {"expiry": "settlement", "liquidation": "liquidation", "deleveraging": "deleveraging"}
+            action = "exit" if slot == "long" else forced.get(reason, "exit")
+            fee_source = action if action in ("settlement", "liquidation") else "fees"
+            fee = {"liquidation": 0.0125, "settlement": 0.0005, "deleveraging": 0.0}.get(action, FEE) * q * path[out]
             row = (exited, number, slot, instrument, action, sign * q, path[out], path[out] * (1 + sign * HALF_SPREAD))
             add(book.fill(row, min(out + 1, len(spot) - 1), fee, HALF_SPREAD * q * path[out] if action == "exit" else 0.0, fee_source))
+    if reason in ("liquidation", "deleveraging"):
+        book.liquidations.append(_forced(number, contract, reason, stamps, (first, out), q, (future[first - 1], future[out])))
     settled = reason == "expiry"
     premiums = [future[first - 1] / spot[first - 1] - 1, future[out] / spot[out] - 1]
     prices = [spot[first - 1], future[first - 1], spot[out], np.nan if settled else future[out], future[out] if settled else np.nan]
     book.trades.append((entered, exited, 1, contract, q, *prices, *premiums, reason, sum(cash.values()), cash))
+
+
+def _forced(
+    number: int, contract: str, action: str, stamps: pd.DatetimeIndex, bars: tuple[int, int], q: float, prices: tuple[float, float]
+) -> tuple[object, ...]:
+    """What a result would say of a forced close; of a deleveraging no account and no top-up."""
+    entry, price = prices
+    if action == "deleveraging":
+        nothing = (pd.NaT, np.nan, pd.NaT, np.nan, pd.NaT, "", np.nan)
+        return (stamps[bars[1]], number, "short", contract, action, -q, *[np.nan] * 4, price, 0.0, 0.0, -55.5, 55.5, *nothing)
+    fee, maintenance = 0.0125 * q * price, 0.01 * q * price
+    when = (stamps[bars[1] - 1], 456.25, stamps[bars[1]], 7890.5, stamps[-1], "expiry", 1234.75)
+    account = (maintenance - 456.25, maintenance)
+    return (
+        stamps[bars[1]],
+        number,
+        "short",
+        contract,
+        action,
+        -q,
+        entry,
+        price * 1.001,
+        *account,
+        price,
+        fee,
+        20.5,
+        -77.0,
+        fee + 56.5,
+        *when,
+    )
 
 
 def _finish(book: _Book, stamps: pd.DatetimeIndex, begin: pd.Timestamp, premium: "pd.Series[float]", simulated: bool) -> Run:
@@ -186,6 +262,7 @@ def _finish(book: _Book, stamps: pd.DatetimeIndex, begin: pd.Timestamp, premium:
     trades = pd.DataFrame(book.trades, columns=list(TRADE_COLUMNS))
     trades["exited_at"] = pd.to_datetime(trades["exited_at"], utc=True)
     trades["entered_at"] = pd.to_datetime(trades["entered_at"], utc=True)
+    liquidations = pd.DataFrame(book.liquidations, columns=list(LIQUIDATION_COLUMNS))
     held = (trades["exited_at"] - trades["entered_at"]).dt.total_seconds() / 86400
     years = (stamps[-1] - begin) / pd.Timedelta("365D")
     growth = float(equity.iloc[-1]) / 1_000_000.0
@@ -212,6 +289,7 @@ def _finish(book: _Book, stamps: pd.DatetimeIndex, begin: pd.Timestamp, premium:
         positions=pd.DataFrame({"long_quantity": 0.0, "short_quantity": 0.0, "contract": ""}, index=stamps),
         fills=pd.DataFrame(book.fills, columns=list(FILL_COLUMNS)),
         trades=trades,
+        liquidations=liquidations,
         attribution=attribution,
         metrics=metrics,
         start=begin,

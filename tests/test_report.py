@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from markets import ether, load
 from matplotlib.lines import Line2D
 from report_fixture import SOURCES, Run, make_run
 
+import backtest as bt
 from backtest.errors import StorageError
 from backtest.report import figures, render_html, render_table, style, summary, to_dict, words, write_json, write_report
 from backtest.report.files import write_atomically
@@ -241,18 +243,77 @@ def test_what_a_venue_absorbs_stands_apart_from_the_fees() -> None:
     assert "elsewhere" in render_table(run)
 
 
-def test_liquidations_say_when_and_what_they_cost(year: Run, year_page: str) -> None:
-    page = Page(year_page)
-    fill = year.fills[year.fills["action"] == "liquidation"].iloc[0]
-    trade = year.trades.iloc[int(fill["trade"])]
-    (table,) = page.section_tables["liquidations"]
-    assert table[1][0] == f"{fill['time']:%Y-%m-%d %H:%M}"
-    assert table[1][2] == trade["contract"]
-    assert value(table[1][7]) == pytest.approx(trade["attribution"]["liquidation"], abs=0.005)
-    assert value(table[1][8]) == pytest.approx(trade["pnl"], abs=0.005)
+def test_liquidations_say_when_why_and_what_they_cost(year: Run, year_page: str) -> None:
+    (event,) = year.liquidations.to_dict("records")
+    happened, helped = Page(year_page).section_tables["liquidations"]
+    assert happened[1][:5] == [f"{event['time']:%Y-%m-%d %H:%M}", str(event["trade"] + 1), event["contract"], "short", "−200"]
+    shown = [value(cell) for cell in happened[1][5:]]
+    paid = [-event["fee"], event["absorbed"], event["legging"], -event["cost"]]
+    assert shown == pytest.approx([*(event[name] for name in ("entry", "mark", "account", "maintenance", "price")), *paid], abs=0.005)
+    assert sum(shown[-4:-1]) == pytest.approx(shown[-1], abs=0.02)
+    assert [value(cell) for cell in happened[2][-4:]] == pytest.approx(paid, abs=0.005)
+    assert [value(helped[1][column]) for column in (3, 5, 9)] == [456.25, 7890.5, 1234.75]
+    assert [helped[1][column] for column in (4, 6, 7)] == [
+        f"{event[name]:%Y-%m-%d %H:%M}" for name in ("needed_by", "top_up_by", "kept_until")
+    ]
+    assert helped[1][8] == "expiry"
     assert '<section id="liquidations" class="alarm">' in year_page
-    assert f"{fill['time']:%Y-%m-%d %H:%M}" in render_table(year)
+    assert "Closed by the venue: 1 liquidation. Fees cost" in year_page
+    written = f"{event['time']:%Y-%m-%d %H:%M} +{event['contract']} +{words.price(event['price'])} +-[0-9,.]+ +7,890.50 +1,234.75"
+    assert re.search(rf"^1 LIQUIDATION .*\n-+\n{written}$", render_table(year), flags=re.MULTILINE)
     assert "liquidations" not in Page(page_of("one trade")).section_tables
+
+
+def test_a_deleveraging_has_no_account_and_no_top_up() -> None:
+    run = make_run(trades=13)
+    assert run.liquidations["action"].tolist() == ["deleveraging"]
+    (happened,) = Page(render_html(run)).section_tables["liquidations"]
+    assert happened[1][3] == "short†"
+    assert happened[1][5:9] == ["–"] * 4
+    assert happened[1][-2:] == ["−55.50"] * 2
+    assert "† Deleveraging: the venue took a winning position" in render_html(run)
+    assert re.search(r"^1 DELEVERAGING .*\n-+\n.* -55\.50 +– +–$", render_table(run), flags=re.MULTILINE)
+
+
+def test_of_many_liquidations_the_table_shows_the_dearest_in_the_order_of_time() -> None:
+    run = make_run(liquidation=True)
+    run.liquidations = pd.concat([run.liquidations] * 9, ignore_index=True)
+    run.liquidations["time"] += pd.to_timedelta(np.arange(9), unit="D")
+    run.liquidations["cost"] = [5.0, 100.0, 6.0, 200.0, 300.0, 7.0, 150.0, 250.0, 120.0]
+    lines = render_table(run).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("9 LIQUIDATIONS"))
+    shown = [line.split() for line in lines[first + 2 : first + 8]]
+    assert [row[4] for row in shown] == ["-100.00", "-200.00", "-300.00", "-150.00", "-250.00", "-120.00"]
+    assert [row[0] for row in shown] == sorted(row[0] for row in shown)
+    assert lines[first + 8] == "and 3 that cost less"
+    assert lines[first + 9].split() == ["all", "-1,138.00"]
+
+
+def test_settings_at_their_defaults_stand_apart() -> None:
+    """On the terminal they are left out; the page names them in one line below what was chosen."""
+    run = make_run(trades=1)
+    run.rule_text |= {f"setting_{number}": "none" for number in range(25)}
+    run.at_default = frozenset({*run.at_default, *(f"setting_{number}" for number in range(25))})
+    table, page = render_table(run), render_html(run)
+    assert "rule       margin=isolated, leverage 1  size=0.5 of equity\n" in table
+    assert "setting_" not in table
+    assert "At their defaults: cooldown none, entry_tranches 1, setting_0 none, " in page
+    assert "<dt>size</dt>" in page
+    assert "<dt>setting_0</dt>" not in page
+    run.at_default = frozenset()
+    assert "At their defaults" not in render_html(run)
+    assert "entry_tranches=1" in render_table(run)
+
+
+def test_a_result_knows_which_of_its_settings_are_at_their_defaults(tmp_path: Path) -> None:
+    market = load(tmp_path, ether())
+    rule = bt.Rule(long=market.spot, short=market.perpetual, cooldown="3h", resize=None)
+    result = bt.run(rule, market, execution=bt.Execution(funding="fill", half_spread=np.full(len(market), 1e-4)))
+    assert {"sides", "stop", "loss", "max_hold", "stake", "entry_tranches", "funding_wait", "roll_days"} <= result.at_default
+    assert not {"cooldown", "resize", "half_spread", "missing_funding", "size", "leverage", "margin"} & result.at_default
+    (line,) = (line for line in repr(result).splitlines() if line.startswith("rule "))
+    assert line.startswith("rule       size=0.5  leverage=1  cooldown=3h  margin=isolated")
+    assert "missing_funding" in bt.run(rule, market).at_default
 
 
 def test_a_bar_counts_in_the_month_and_year_in_which_it_began() -> None:
@@ -332,12 +393,14 @@ def test_the_equity_line_shows_the_highest_and_lowest_close() -> None:
 
 
 def test_every_reason_has_its_own_mark_and_its_count() -> None:
-    run = make_run(trades=14, last_open=True, liquidation=True)
+    run = make_run(trades=30, last_open=True, liquidation=True)
     axes = figures.premium_figure(run).axes[0]
     marks = {line.get_label(): line for line in axes.lines if not str(line.get_label()).startswith("_")}
     counts = run.trades["reason"].value_counts().to_dict()
-    assert {name: len(drawn_values(line)) for name, line in marks.items()} == {"entry": 14, **counts}
+    assert {name: len(drawn_values(line)) for name, line in marks.items()} == {"entry": 30, **counts}
+    assert set(counts) == set(summary.REASONS)
     assert len({line.get_marker() for line in marks.values()}) == len(marks)
+    assert set(figures.MARKS) == set(summary.REASONS)
     entry = run.trades["entered_at"].iloc[3]
     assert drawn_values(marks["entry"])[3] == pytest.approx(run.premium.loc[entry])
 
@@ -394,11 +457,12 @@ def test_text_from_the_run_is_escaped() -> None:
 
 
 def test_six_years_of_hours_and_five_thousand_trades_stay_below_three_megabytes() -> None:
-    text = render_html(make_run(bars=SIX_YEARS, trades=5000, start="2020-01-01"))
+    run = make_run(bars=SIX_YEARS, trades=5000, start="2020-01-01")
+    text = render_html(run)
     assert len(text.encode()) < 3_000_000
     page = Page(text)
     assert len(page.section_tables["trades"][1]) == 5001
-    assert text.count('class="beyond"') == 4800
+    assert text.count('class="beyond"') == 4800 + len(run.liquidations) - 200
     assert "Printed: the first 200 of 5,000 rows." in text
 
 
@@ -471,7 +535,9 @@ def test_numbers_are_written_for_people(written: str, expected: str) -> None:
 def test_the_json_has_the_keys_of_the_design(year: Run) -> None:
     document = to_dict(year)
     required = ["strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"]
-    assert set(required) | {"quote", "execution", "fills", "notes"} == set(document)
+    assert set(required) | {"quote", "execution", "fills", "liquidations", "notes"} == set(document)
+    (event,) = document["liquidations"]
+    assert (event["top_up"], event["kept_reason"], event["time"][-1]) == (7890.5, "expiry", "Z")
     assert set(document["dataset"]) == {"name", "hash", "simulated"}
     assert list(document["attribution"]) == list(SOURCES)
     trade = (

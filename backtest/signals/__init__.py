@@ -22,13 +22,14 @@ from backtest.signals.flow import cumulative_volume_delta, relative_volume, spot
 from backtest.signals.funding import annualized_funding, current_funding, futures_vs_perpetual
 from backtest.signals.liquidity import depth, illiquidity, spread
 from backtest.signals.regime import Reason, Regime, hysteresis, realised_volatility, regime, regime_reason
+from backtest.signals.sizing import by_regime, size_by_liquidity, size_by_percentile, size_by_volatility
 from backtest.signals.trend import breakout, change, crossing, moving_average, speed, trend_slope, trend_t
 
 __all__ = [
-    "HALF_SPREAD", "Crowding", "Quadrant", "Reason", "Regime", "Staking", "annualized_funding", "break_even_premium", "breakout", "change",
-    "crossing", "crowding", "cumulative_volume_delta", "current_funding", "depth", "financing_rate", "futures_vs_perpetual",
-    "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio", "long_short_ratio", "macro_trend", "moving_average",
-    "near_event", "near_expiry", "net_carry", "percentile", "quadrant", "realised_volatility", "regime", "regime_reason",
-    "relative_volume", "round_trip_cost", "speed", "spot_lead", "spread", "stay_carry", "trend_slope", "trend_t", "venue_closed",
-    "volume_delta", "zscore",
+    "HALF_SPREAD", "Crowding", "Quadrant", "Reason", "Regime", "Staking", "annualized_funding", "break_even_premium", "breakout",
+    "by_regime", "change", "crossing", "crowding", "cumulative_volume_delta", "current_funding", "depth", "financing_rate",
+    "futures_vs_perpetual", "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio", "long_short_ratio", "macro_trend",
+    "moving_average", "near_event", "near_expiry", "net_carry", "percentile", "quadrant", "realised_volatility", "regime",
+    "regime_reason", "relative_volume", "round_trip_cost", "size_by_liquidity", "size_by_percentile", "size_by_volatility", "speed",
+    "spot_lead", "spread", "stay_carry", "trend_slope", "trend_t", "venue_closed", "volume_delta", "zscore",
 ]  # fmt: skip
