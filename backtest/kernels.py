@@ -1037,8 +1037,6 @@ def settle(desk: Desk, pair: Record, trade: Record, fills: npt.NDArray[np.void])
     """Expiry inside the bar: the dated slot pays its settlement price, the other one goes at the next open. True if a position settled."""
     account, _, long, short, long_terms, short_terms = desk
     long_ends, short_ends = account.bar >= pair.long_expiry_bar, account.bar >= pair.short_expiry_bar
-    if not (long_ends or short_ends):
-        return False
     long_settles, short_settles = long_ends and long.quantity != 0.0, short_ends and short.quantity != 0.0
     if long_settles or short_settles:
         long_price = pair.long_settlement if long_settles else long.close
@@ -1587,8 +1585,11 @@ def advance(
                     account.converge_bar = first_at(stamps, account.opened + rule.converge, t)
                 rebase(desk, AT_OPEN)
                 record(account, long, short, ledger[account.changes])
-            forced = check_margin(desk, trade, fills)
-            forced = settle(desk, pair, trade, fills) or forced
+            forced = False
+            if rule.margin != OFF or t == rule.deleverage_bar:
+                forced = check_margin(desk, trade, fills)
+            if t >= pair.long_expiry_bar or t >= pair.short_expiry_bar:
+                forced = settle(desk, pair, trade, fills) or forced
             if forced:
                 record(account, long, short, ledger[account.changes])
             retire(desk, trade)
@@ -1636,9 +1637,7 @@ def advance(
                 side = -1
             if side != 0:
                 pair = pairs[number]
-                long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
-                load_rarely(long, desk.long_terms, longs, long_orders, long_coin, pair.long_start + t, long_accrual)
-                load_rarely(short, desk.short_terms, shorts, short_orders, short_coin, pair.short_start + t, short_accrual)
+                long.close, short.close = longs[CLOSE, pair.long_start + t], shorts[CLOSE, pair.short_start + t]
                 account.scale = scale[pair.start + t] if rule.scaled != 0 else 1.0
                 open_position(desk, pair, number, side, equity(account, long, short))
                 if account.phase == OPENING:

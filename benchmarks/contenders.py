@@ -23,7 +23,8 @@ from task import Data, Floats
 import backtest as bt
 from backtest import ledger
 from backtest.result import Log, Prepared
-from backtest.simulate import prepare, simulate
+from backtest.prepare import prepare
+from backtest.simulate import simulate
 
 EQUITY, SOURCES, LOOP, VECTORBT = "carry-backtest, equity", "carry-backtest, twelve sources", "hand-written loop", "vectorbt"
 PEERS = {"peer_limit_numba": "the peers' numba loop", "peer_vectorbt": "the peers' vectorbt"}
@@ -52,12 +53,13 @@ def prepared_run(market: bt.Market) -> Prepared:
 
 
 def equity_of(prepared: Prepared, log: Log) -> Floats:
-    return ledger.equity_column(prepared.tapes, log.ledger, len(prepared.market), task.CAPITAL)
+    inverse = prepared.terms[0]["inverse"] != 0
+    return ledger.equity_column(prepared.tapes, log.ledger, inverse, len(prepared.market), task.CAPITAL)
 
 
 def sources_of(prepared: Prepared, log: Log) -> Floats:
-    derivative, legs = prepared.terms["derivative"] != 0, int(prepared.rule_record["legs"])
-    return ledger.source_columns(prepared.tapes, log.ledger, derivative, legs, len(prepared.market), task.CAPITAL)
+    derivative, inverse = prepared.terms[0]["derivative"] != 0, prepared.terms[0]["inverse"] != 0
+    return ledger.source_columns(prepared.tapes, log.ledger, derivative, inverse, len(prepared.market), task.CAPITAL)
 
 
 def own(market: bt.Market) -> dict[str, Contender]:

@@ -874,7 +874,7 @@ def test_logs_that_grow_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     legs = spot(100.0 + np.arange(60.0) % 7.0), perpetual(100.0 + np.arange(60.0) % 5.0)
     one = {"signal": np.arange(60.0) % 2.0, "enter": 0.5, "exit": 0.5}
     roomy = trade(*legs, **one)
-    monkeypatch.setattr(simulate, "FIRST_ROOM", k.ROWS_A_BAR)
+    monkeypatch.setattr(simulate, "FIRST_ROOM", dict.fromkeys(simulate.FIRST_ROOM, k.ROWS_A_BAR))
     tight = trade(*legs, **one)
     assert (len(roomy.trades), len(roomy.fills)) == (29, 116)
     pd.testing.assert_frame_equal(tight.fills, roomy.fills)

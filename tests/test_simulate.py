@@ -38,10 +38,12 @@ from backtest.execution import Execution, Margin, MissingFunding
 from backtest.instruments import Kind, Settle
 from backtest.load import load_market
 from backtest.market import Market
+from backtest.payments import funding_accrual
+from backtest.prepare import prepare
 from backtest.rule import Leg, Rule
-from backtest.simulate import prepare, run, simulate
+from backtest.simulate import run, simulate
+from backtest.tapes import both_sides, coin_accrual, layout, side_of, table_of
 from backtest.terms import assumed_rules
-from backtest.tapes import both_sides, coin_accrual, funding_accrual, layout, side_of, table_of
 
 FREE = Execution.free()
 
@@ -113,12 +115,35 @@ def test_a_leg_must_be_in_the_market(market: Market) -> None:
         run(Rule(long=market.spot, short=stranger), market)
 
 
-def test_inverse_contracts_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"resize": 1.5}, r"^resize has nothing to do with inverse contracts, .*: resize=1.5; leave it out$"),
+        (
+            {"execution": Execution(top_up=0.5)},
+            r"^top_up sends cash, and inverse contracts are margined in coin: top_up=0.5; leave it out, or give a lower leverage$",
+        ),
+    ],
+)
+def test_what_inverse_contracts_cannot_have_is_refused(tmp_path: Path, setting: dict[str, Any], told: str) -> None:
     tables = ether()
     tables.instruments[1] = replace(tables.instruments[1], settle=Settle.INVERSE)
-    told = "^ETHUSDT-PERP is an inverse contract, and only linear ones are simulated; choose a linear contract$"
-    with pytest.raises(DataError, match=told):
-        run_carry(load(tmp_path, tables))
+    market = load(tmp_path, tables)
+    with pytest.raises(ParameterError, match=told):
+        run(carry(market), market, **setting)
+
+
+def test_a_chain_of_linear_and_inverse_contracts_is_refused(tmp_path: Path) -> None:
+    tables = ether()
+    first = next(place for place, item in enumerate(tables.instruments) if item.kind is Kind.FUTURE)
+    tables.instruments[first] = replace(tables.instruments[first], settle=Settle.INVERSE)
+    market = load(tmp_path, tables)
+    names = tuple(item.id for item in tables.instruments if item.kind is Kind.FUTURE)
+    mixed = Leg(kind=Kind.FUTURE, contracts=names, chain=True)
+    with pytest.raises(
+        DataError, match=r"mixes linear and inverse contracts, which don't pay alike; load those of one kind with instruments=…$"
+    ):
+        run(Rule(short=mixed), market)
 
 
 def test_legs_without_a_bar_in_common_say_where_their_bars_lie(tmp_path: Path) -> None:
@@ -567,7 +592,7 @@ def busy(market: Market) -> Rule:
 def test_the_logs_grow_when_the_kernel_asks(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(busy(market), market)
     assert len(whole.fills) > 150
-    monkeypatch.setattr(module, "FIRST_ROOM", 2 * k.ROWS_A_BAR)
+    monkeypatch.setattr(module, "FIRST_ROOM", dict.fromkeys(module.FIRST_ROOM, 2 * k.ROWS_A_BAR))
     grown = run(busy(market), market)
     pd.testing.assert_frame_equal(grown.fills, whole.fills)
     pd.testing.assert_frame_equal(grown.trades, whole.trades)
@@ -628,9 +653,10 @@ def test_nothing_after_a_bar_changes_what_was_done_up_to_it(tmp_path: Path) -> N
 
 def test_rules_that_are_known_from_later_days_only_are_told() -> None:
     legs = [instrument(PERP, Kind.PERPETUAL), instrument(SPOT, Kind.SPOT, venue="the bank")]
-    (note,) = assumed_rules(legs, pd.Timestamp("2021-01-01", tz="UTC"))
+    tables = ("fees", "liquidation", "margin")
+    (note,) = assumed_rules([(leg, tables) for leg in legs], pd.Timestamp("2021-01-01", tz="UTC"))
     assert note == (
         "Rules of binance that are known from later days only are taken for 2021-01-01: fees of 2021-06-30, liquidation of 2023-06-25, "
         "margin of 2021-09-24; carry venues binance --at 2021-01-01 shows them."
     )
-    assert assumed_rules(legs, pd.Timestamp("2024-10-01", tz="UTC")) == []
+    assert assumed_rules([(leg, tables) for leg in legs], pd.Timestamp("2024-10-01", tz="UTC")) == []
