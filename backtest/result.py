@@ -22,6 +22,19 @@ from backtest.market import DAY, Market
 from backtest.rule import Rule, settings
 from backtest.tapes import Integers, Records
 
+COSTS = (
+    "spot_fee",
+    "derivative_fee",
+    "half_spread",
+    "delivery_fee",
+    "liquidation_fee",
+    "maintenance",
+    "idle_rate",
+    "borrow_rate",
+    "funding",
+)
+EXECUTED = [item.name for item in fields(Execution) if item.name not in COSTS]  # what the words of costs and notes don't tell
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -157,12 +170,9 @@ class Result:
         named = dict(zip(("long", "short"), rule.legs, strict=True))
         out = {name: str(leg) for name, leg in named.items() if leg is not None}
         out |= {item.name: in_words(getattr(rule, item.name)) for item in fields(rule) if "help" in item.metadata}
-        factor = rule.resize_factor
-        out |= {
-            "resize": "none" if math.isinf(factor) else f"{factor:g}",
-            "margin": str(execution.margin),
-            "missing_funding": str(execution.funding),
-        }
+        factor = float(self._prepared.rule_record["resize_factor"])
+        out |= {"resize": "none" if math.isinf(factor) else f"{factor:g}", "missing_funding": str(execution.funding)}
+        out |= {name: in_words(getattr(execution, name)) for name in EXECUTED}
         out |= {f"{name}_costs": cost_words(terms) for name, terms in zip(named, self._prepared.terms[0], strict=True) if terms["present"]}
         return out
 
@@ -170,12 +180,7 @@ class Result:
     def at_default(self) -> frozenset[str]:
         """The settings of `rule_text` at their defaults, but for those that every reader asks for."""
         owners = (self._prepared.rule, self._prepared.execution)
-        names = {
-            item.name
-            for owner in owners
-            for item in fields(owner)
-            if "help" in item.metadata and same(getattr(owner, item.name), item.default)
-        }
+        names = {item.name for owner in owners for item in fields(owner) if same(getattr(owner, item.name), item.default)}
         asked = {"size", "leverage", "margin"} | ({"resize"} if math.isfinite(self._prepared.rule.resize_factor) else set())
         return frozenset(names - asked) | ({"missing_funding"} if "funding" in names else frozenset())
 
@@ -199,13 +204,22 @@ def same(value: object, default: object) -> bool:
 
 def in_words(value: object) -> str:
     """A setting for a reader."""
+    if isinstance(value, tuple):
+        return ",".join(in_words(part) for part in value)
+    if isinstance(value, np.ndarray | pd.Series | pd.DataFrame):
+        return "bar by bar"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def cost_words(terms: Any) -> str:
     """What a slot pays, as it was in force."""
     spread = f"half-spread {'as quoted, else ' if terms['quoted'] else ''}{terms['half_spread'] * 1e4:g} bp"
-    words = [f"fee {terms['fee'] * 1e4:g} bps", spread]
+    fee = f"{terms['unit_fee']:g} a coin" if terms["unit_fee"] else f"{terms['fee'] * 1e4:g} bps"
+    words = [f"{'maker ' if terms['maker'] else ''}fee {fee}", spread]
+    if terms["impact"]:
+        words.append(
+            f"impact {terms['impact']:g} × {'√(share of a day’s volume)' if terms['impact_square_root'] else 'share of the depth'}"
+        )
     if terms["derivative"]:
         words += [
             f"delivery {terms['delivery_fee'] * 1e4:g} bps",
