@@ -82,7 +82,9 @@ class Execution:
     funding_snapshot: float = param(0.0, "seconds after a funding event at which the position that pays it is taken")
     maker: MakerLegs = param(MakerLegs.NONE, "legs whose orders rest in the book: none, long, short or both")
     latency: Duration | tuple[Duration, Duration] | None = param(None, "time from a decision to the market, one or two: long,short")
-    impact: float | tuple[float, float] | None = param(None, "impact coefficient of market orders, one number or two: long,short")
+    impact: float | tuple[float, float] | None = param(
+        None, "price moves by this times the root of the order's share of a day's volume, as 0.02; one number or two: long,short"
+    )
     impact_model: ImpactModel = param(ImpactModel.SQUARE_ROOT, "square_root of the share of a day's volume, or linear in that of the depth")
     participation: float | None = param(None, "trade at most this fraction of a bar's volume")
     stress: float | Signal = param(1.0, "multiply spread and impact by this, and divide the volume one may trade")

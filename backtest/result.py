@@ -217,9 +217,8 @@ def cost_words(terms: Any) -> str:
     fee = f"{terms['unit_fee']:g} a coin" if terms["unit_fee"] else f"{terms['fee'] * 1e4:g} bps"
     words = [f"{'maker ' if terms['maker'] else ''}fee {fee}", spread]
     if terms["impact"]:
-        words.append(
-            f"impact {terms['impact']:g} × {'√(share of a day’s volume)' if terms['impact_square_root'] else 'share of the depth'}"
-        )
+        of = "sqrt(share of a day's volume)" if terms["impact_square_root"] else "share of the depth"
+        words.append(f"impact {terms['impact']:g} x {of}")
     if terms["derivative"]:
         words += [
             f"delivery {terms['delivery_fee'] * 1e4:g} bps",

@@ -2,25 +2,33 @@
 
 market, rule, capital = generators.case(7)
 result = run_package(market, rule, capital)
+
+What the package reads itself (quotes, volumes, depths, funding, coins to borrow) it gets as data; the venue's terms, which the judge has as plain numbers,
+are written over those of the rule-book.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from generator_desk import Beside
 from naive import NaiveInstrument, NaiveMarket, NaiveRule, NaiveSlot, Pair
 
-from backtest import kernels as k
 from backtest.curve import pairs
-from backtest.instruments import Instrument, Kind
-from backtest.market import DatasetInfo, Market
+from backtest.execution import Execution
+from backtest.instruments import Instrument, Kind, Settle
+from backtest.market import DatasetInfo, Funding, Market, frozen
 from backtest.result import Log, Prepared, Result
-from backtest.rule import Execution, Leg, Rule
+from backtest.rule import Leg, Rule
 from backtest.simulate import prepare, simulate
 
-YEARS_AHEAD = "the dataset's settlements"
+HOUR = 3.6e12
+PLAIN = Beside()
+COLUMNS = {"volume": "volume", "depth": "depth_50bps", "index": "index"}  # the judge's rows that a plain case lacks
+QUOTED = ("bid", "ask", "mark")
 
 
 def times(values: Any) -> pd.DatetimeIndex:
@@ -28,30 +36,16 @@ def times(values: Any) -> pd.DatetimeIndex:
 
 
 class CaseData:
-    """What a market asks of a dataset, from memory."""
+    """What a market asks of a dataset, from memory; what it would read and check at length is put into its memo instead."""
 
-    def __init__(
-        self, frames: dict[str, pd.DataFrame], funding: dict[str, pd.DataFrame], settlements: dict[str, float], series: dict[str, Any]
-    ) -> None:
-        self._frames, self._funding, self._settlements, self._series = frames, funding, settlements, series
-
-    @property
-    def series_names(self) -> list[str]:
-        return list(self._series)
-
-    def series(self, name: str) -> pd.DataFrame:
-        known_at = times([time for time, _ in self._series[name]])
-        return pd.DataFrame({"ts": known_at, "known_at": known_at, "value": [value for _, value in self._series[name]]})
-
-    def funding(self, name: str) -> pd.DataFrame:
-        return self._funding[name]
+    def __init__(self, frames: dict[str, pd.DataFrame], names: list[str]) -> None:
+        self._frames, self.series_names = frames, names
 
     def settlements(self) -> pd.DataFrame:
-        stamps = times(range(len(self._settlements)))
-        return pd.DataFrame({"instrument": list(self._settlements), "ts": stamps, "price": list(self._settlements.values())})
+        return pd.DataFrame({"instrument": [], "ts": times([]), "price": []})
 
     def bars(self, name: str, start: pd.Timestamp | None, end: pd.Timestamp | None) -> pd.DataFrame:
-        return self._frames[name]
+        return self._frames[name].loc[start:end]
 
 
 def quoted_where_traded(slot: NaiveSlot | None) -> NaiveSlot | None:
@@ -60,10 +54,7 @@ def quoted_where_traded(slot: NaiveSlot | None) -> NaiveSlot | None:
         return None
     changed = []
     for item in slot.instruments:
-        bid, ask = (
-            [value if not isnan(open_) else float("nan") for value, open_ in zip(side, item.open, strict=True)]
-            for side in (item.bid, item.ask)
-        )
+        bid, ask = ([nan if isnan(open_) else value for value, open_ in zip(side, item.open, strict=True)] for side in (item.bid, item.ask))
         changed.append(replace(item, bid=bid, ask=ask))
     return replace(slot, instruments=changed)
 
@@ -73,13 +64,20 @@ def comparable(rule: NaiveRule) -> NaiveRule:
     return replace(rule, long=quoted_where_traded(rule.long), short=quoted_where_traded(rule.short))
 
 
-def frame(item: NaiveInstrument, stamps: list[int]) -> pd.DataFrame:
-    here = [bar for bar, open_ in enumerate(item.open) if not isnan(open_)]
-    columns = {
-        name: [getattr(item, name)[bar] for bar in here] for name in ("open", "close", "mark_high", "mark_low", "bid", "ask", "mark")
-    }
-    columns["high"], columns["low"] = columns["mark_high"], columns["mark_low"]
-    return pd.DataFrame(columns, index=times([stamps[bar] for bar in here]), dtype=float)
+# ---------------------------------------------------------------- the market
+
+
+def frame(item: NaiveInstrument, clock: pd.DatetimeIndex) -> pd.DataFrame:
+    """The instrument's bars, where it has an open."""
+    columns = {"open": item.open, "high": item.high or item.mark_high, "low": item.low or item.mark_low, "close": item.close}
+    columns |= {name: getattr(item, name) for name in ("mark_high", "mark_low", *QUOTED)}
+    columns |= {column: getattr(item, name) for name, column in COLUMNS.items() if len(getattr(item, name))}
+    rows = np.array(list(columns.values()))
+    here = ~np.isnan(rows[0])
+    for number, name in enumerate(columns):
+        if name in QUOTED and np.isnan(rows[number]).all():
+            rows[number] = np.nan
+    return pd.DataFrame(rows[:, here].T, index=clock[here], columns=list(columns))
 
 
 def tolerance(rule: NaiveRule, stamps: list[int]) -> int:
@@ -95,96 +93,182 @@ def tolerance(rule: NaiveRule, stamps: list[int]) -> int:
     return most
 
 
-def build_market(market: NaiveMarket, rule: NaiveRule) -> tuple[Market, list[Leg | None]]:
-    stamps = list(market.stamps)
-    step = market.step
-    clock = pd.DataFrame({"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0}, index=times(stamps))
-    frames, instruments = {"CLOCK": clock}, {"CLOCK": Instrument(id="CLOCK", venue="binance", kind=Kind.SPOT, base="CLOCK", quote="USDT")}
-    funding: dict[str, pd.DataFrame] = {}
-    settlements: dict[str, float] = {}
+def instrument(name: str, item: NaiveInstrument) -> Instrument:
+    return Instrument(
+        id=name, venue="dydx" if item.notional == "index" else "binance", kind=Kind(item.kind), base="ETH", quote="USDT",
+        lot=None if isnan(item.lot) else item.lot, min_notional=None if isnan(item.min_notional) else item.min_notional,
+        expires_at=None if item.expiry is None else pd.Timestamp(item.expiry, tz="UTC"),
+        settle=Settle.INVERSE if item.inverse else Settle.LINEAR, multiplier=item.contract,
+    )  # fmt: skip
+
+
+def coin_frame(market: NaiveMarket, rule: NaiveRule, clock: pd.DatetimeIndex) -> pd.DataFrame | None:
+    """Bars of the coin's spot, where no slot of the rule is that spot."""
+    if not len(market.coin_open) or any(slot is not None and slot.instruments[0].kind == "spot" for slot in (rule.long, rule.short)):
+        return None
+    here = ~np.isnan(market.coin_open)
+    opens, closes = np.array(market.coin_open)[here], np.array(market.coin_close)[here]
+    columns = {"open": opens, "high": np.maximum(opens, closes), "low": np.minimum(opens, closes), "close": closes}
+    return pd.DataFrame(columns, index=clock[here])
+
+
+def build_market(market: NaiveMarket, rule: NaiveRule, beside: Beside) -> tuple[Market, list[Leg | None]]:
+    clock = times(market.stamps)
+    ones = pd.DataFrame(np.ones((len(clock), 4)), columns=["open", "high", "low", "close"], index=clock)
+    frames, instruments = {"CLOCK": ones}, {"CLOCK": Instrument(id="CLOCK", venue="binance", kind=Kind.SPOT, base="CLOCK", quote="USDT")}
+    known: dict[Any, Any] = {}
     legs: list[Leg | None] = []
-    for slot_name, slot in (("L", rule.long), ("S", rule.short)):
+    for place, slot in (("long", rule.long), ("short", rule.short)):
         if slot is None:
             legs.append(None)
             continue
-        names = []
-        for number, item in enumerate(slot.instruments):
-            name = f"{slot_name}{number}"
-            names.append(name)
-            frames[name] = frame(item, stamps)
-            instruments[name] = Instrument(
-                id=name, venue="binance", kind=Kind(item.kind), base="ETH", quote="USDT",
-                lot=None if isnan(item.lot) else item.lot, min_notional=None if isnan(item.min_notional) else item.min_notional,
-                expires_at=None if item.expiry is None else pd.Timestamp(item.expiry, tz="UTC"),
-            )  # fmt: skip
-            events = list(item.funding)
-            funding[name] = pd.DataFrame(
-                {"rate": [e[1] for e in events], "interval_hours": 1e-9, "mark_price": [e[2] for e in events]},
-                index=times([e[0] for e in events]),
-                dtype=float,
-            )
-            if not isnan(item.settlement):
-                settlements[name] = item.settlement
+        names = [f"{place[0].upper()}{number}" for number in range(len(slot.instruments))]
+        for number, (name, item) in enumerate(zip(names, slot.instruments, strict=True)):
+            frames[name], instruments[name] = frame(item, clock), instrument(name, item)
+            known |= known_of(name, item, beside.events.get((place, number), item.funding), market.stamps[-1])
         legs.append(Leg(kind=Kind(slot.instruments[0].kind), contracts=tuple(names), min_days=slot.min_days, chain=slot.is_chain))
-    series = {
-        name: list(rates) or [(0, 0.0)]
-        for name, rates in (
-            ("risk_free", market.idle_rate),
-            ("borrow_usd", market.borrow_usd),
-            ("borrow_base", market.borrow_base),
-            ("staking_yield", market.staking_yield),
-        )
-        if rates or name == "staking_yield"
-    }
-    data: Any = CaseData(frames, funding, settlements, series)
-    built = Market(frames, instruments, data, step, tolerance(rule, stamps), DatasetInfo("case", "", True, ""))
-    # The generator's events follow no schedule: none of them is missing.
-    for name in funding:
-        built.memo(("missing", name, False), lambda: np.zeros(0, np.int64))
+    coin = coin_frame(market, rule, clock)
+    if coin is not None:
+        frames["COIN"] = coin
+        instruments["COIN"] = Instrument(id="COIN", venue="binance", kind=Kind.SPOT, base="ETH", quote="USDT")
+    series = series_of(market, beside)
+    data: Any = CaseData(frames, list(series))
+    built = Market(frames, instruments, data, market.step, tolerance(rule, list(market.stamps)), DatasetInfo("case", "", True, ""))
+    built._memo |= known | {("history", name): history for name, history in series.items()}
     return built, legs
 
 
-def signal_table(signal: dict[Pair, list[float]] | None, numbers: Any, bars: int, chained: tuple[bool, bool]) -> Any:
+def known_of(name: str, item: NaiveInstrument, events: Any, last: int) -> dict[Any, Any]:
+    """Funding and settlement price of a contract, as a market remembers them."""
+    rows = np.array([event for event in events if event[0] <= last], dtype=object).reshape(-1, 3)
+    hours = np.full(len(rows), item.interval / HOUR)
+    known: dict[Any, Any] = {
+        ("funding", name): Funding(rows[:, 0].astype(np.int64), frozen(rows[:, 1]), frozen(rows[:, 2]), frozen(hours)),
+        ("missing", name, False): np.zeros(0, np.int64),  # the generator's events follow no schedule: none of them is missing
+    }
+    if not isnan(item.settlement):
+        known["settlement", name] = item.settlement, "the dataset's settlements"
+    return known
+
+
+def series_of(market: NaiveMarket, beside: Beside) -> dict[str, tuple[Any, Any]]:
+    """The series that the dataset has, with the instants from which their values are known."""
+    given = {
+        "risk_free": market.idle_rate,
+        "borrow_usd": market.borrow_usd,
+        "borrow_base": market.borrow_base,
+        "staking_yield": market.staking_yield or [(0, 0.0)],
+        "borrow_available": beside.available,
+    }
+    return {
+        name: (np.array([time for time, _ in values], np.int64), frozen([value for _, value in values]))
+        for name, values in given.items()
+        if values
+    }
+
+
+# ---------------------------------------------------------------- the rule
+
+
+def table(signal: Mapping[Pair, Any] | None, numbers: Any, bars: int) -> Any:
+    """A signal by pairs as the table [pair, bar] that a rule takes."""
     if signal is None:
         return None
-    rows = [signal.get((int(a), int(b)), [float("nan")] * bars) for a, b in numbers]
-    return np.array(rows, dtype=float)
+    return np.array([signal.get((int(a), int(b)), [nan] * bars) for a, b in numbers], dtype=float)
 
 
-def prepared_case(market: NaiveMarket, rule: NaiveRule) -> Prepared:
-    built, (long, short) = build_market(market, rule)
-    numbers = pairs(built, long, short)
-    tables = [
-        signal_table(signal, numbers, len(built), (False, False))
-        for signal in (rule.signal_plus, rule.signal_minus, rule.exit_plus, rule.exit_minus)
-    ]
-    empty = np.full((1, len(built)), np.nan)
-    signal, exit_signal = (tuple(empty if table is None else table for table in two) for two in (tables[:2], tables[2:]))
-    chosen = Rule(
-        long=long, short=short, signal=signal, enter=rule.enter, exit_signal=exit_signal, exit=rule.exit, sides=rule.sides, size=rule.size,
-        leverage=rule.leverage, resize=rule.resize, stop=rule.stop if long and short else None, loss=rule.loss, expiry_days=rule.expiry_days,
-        max_hold=None if rule.max_hold is None else pd.Timedelta(rule.max_hold, "ns"),
-        cooldown=pd.Timedelta(rule.cooldown, "ns") if rule.cooldown else None, stake=rule.stake and any(leg is not None and leg.kind is Kind.SPOT for leg in (long, short)),
+def duration(nanoseconds: int | None) -> pd.Timedelta | None:
+    return None if nanoseconds is None else pd.Timedelta(nanoseconds, "ns")
+
+
+def instant(nanosecond: int | None) -> pd.Timestamp | None:
+    return None if nanosecond is None else pd.Timestamp(nanosecond, tz="UTC")
+
+
+def chosen_rule(built: Market, rule: NaiveRule, legs: list[Leg | None]) -> Rule:
+    long, short = legs
+    numbers, bars = pairs(built, long, short), len(built)
+    tables = [table(signal, numbers, bars) for signal in (rule.signal_plus, rule.signal_minus, rule.exit_plus, rule.exit_minus)]
+    empty = np.full((1, bars), nan)
+    signal, exit_signal = (tuple(empty if one is None else one for one in two) for two in (tables[:2], tables[2:]))
+    several = rule.entry_tranches > 1 or rule.exit_tranches > 1
+    gap: Any = rule.tranche_gap if rule.tranche_gap == "funding" else duration(int(rule.tranche_gap))
+    stake = rule.stake and any(leg is not None and leg.kind is Kind.SPOT for leg in legs)
+    same = (
+        "enter", "exit", "sides", "size", "leverage", "resize", "loss", "expiry_days", "entry_tranches", "exit_tranches", "funding_entry",
+        "hold_for_funding", "roll_days", "stop_annualized", "exposure", "drawdown", "max_spread", "min_depth",
     )  # fmt: skip
-    prepared = prepare(built, chosen, Execution(margin=rule.margin))
-    for terms, slot in zip(prepared.terms, (rule.long, rule.short), strict=True):
-        if slot is not None:
-            terms["fee"], terms["half_spread"], terms["delivery_fee"], terms["liquidation_fee"] = (
-                slot.fee,
-                slot.half_spread,
-                slot.delivery_fee,
-                slot.liquidation_fee,
-            )
-            terms["tiers"] = len(slot.tiers)
-            for row, tier in enumerate(slot.tiers):
-                terms["tier_floor"][row], terms["tier_rate"][row], terms["tier_deduction"][row] = tier
-    return prepared
+    return Rule(
+        long=long, short=short, signal=signal, exit_signal=exit_signal, scale=table(rule.scale, numbers, bars), stake=stake,
+        stop=rule.stop if long and short else None, tranche_gap=gap if several else None, cooldown=duration(rule.cooldown or None),
+        max_hold=duration(rule.max_hold), converge=duration(rule.converge), pause=duration(rule.pause), funding_wait=duration(rule.funding_wait),
+        unstake=duration(rule.unstake) if stake else None, **{name: getattr(rule, name) for name in same},
+    )  # fmt: skip
 
 
-def run_package(market: NaiveMarket, rule: NaiveRule, capital: float, *, jump: bool = True) -> Result:
-    prepared = prepared_case(market, rule)
+def execution(market: NaiveMarket, rule: NaiveRule, beside: Beside) -> Execution:
+    slots = (rule.long, rule.short)
+    makers = [slot is not None and slot.maker for slot in slots]
+    present = [slot for slot in slots if slot is not None]
+    sends = rule.wallets is not None or rule.top_up is not None
+    return Execution(
+        margin=rule.margin, spot_fee=0.0, derivative_fee=0.0, delivery_fee=0.0, liquidation_fee=0.0, maintenance=0.0,
+        half_spread=tuple(half_spread(slot) for slot in slots), maker={(0, 0): "none", (1, 0): "long", (0, 1): "short", (1, 1): "both"}[tuple(makers)],
+        latency=tuple(duration(slot.latency if slot else 0) for slot in slots), impact=tuple(slot.impact if slot else 0.0 for slot in slots),
+        impact_model=present[0].impact_model, participation=present[0].participation,
+        stress=np.array(market.stress) if len(market.stress) else 1.0, policy=rule.policy, patience=duration(rule.patience), wallets=rule.wallets,
+        transfer_delay=duration(rule.transfer_delay) if sends else None, transfer_fee=rule.transfer_fee if sends else 0.0, top_up=rule.top_up,
+        funding_snapshot=beside.snapshot, deleveraged_at=instant(rule.deleveraged_at), deleveraged_gap=rule.deleveraged_gap,
+        recalled_at=instant(beside.recalled_at),
+    )  # fmt: skip
+
+
+def half_spread(slot: NaiveSlot | None) -> Any:
+    """The setting, or None where the data's quotes and the terms hold."""
+    if slot is None or not slot.own_spread:
+        return None
+    return np.array(slot.half_spreads) if len(slot.half_spreads) else slot.half_spread
+
+
+def dated_terms(prepared: Prepared, market: NaiveMarket, rule: NaiveRule) -> Prepared:
+    """The judge's terms in place of the rule-book's, from the bars on in which they change."""
+    slots = (rule.long, rule.short)
+    opened = np.array([market.stamps[0] - market.step, *market.stamps[:-1]])
+    starts = {int(np.searchsorted(opened, time)) for slot in slots if slot is not None for time, _ in slot.changes}
+    periods = np.array(sorted({0} | {start for start in starts if start < len(opened)}), np.int64)
+    terms = np.repeat(np.asarray(prepared.terms)[:1], len(periods), axis=0)
+    for row, first in zip(terms, periods, strict=True):
+        for place, slot in zip(row, slots, strict=True):
+            if slot is not None:
+                write_terms(place, slot, int(opened[first]))
+    return replace(prepared, terms=terms.view(np.recarray), tapes=prepared.tapes._replace(periods=periods))
+
+
+def write_terms(place: Any, slot: NaiveSlot, now: int) -> None:
+    """One slot's terms as they are at an instant."""
+    for time, changed in slot.changes:
+        if time <= now:
+            slot = replace(slot, **changed)
+    for name in ("fee", "unit_fee", "delivery_unit_fee", "delivery_fee", "liquidation_fee"):
+        place[name] = getattr(slot, name)
+    place["taker_fee"] = slot.taker_fee if slot.maker and slot.taker_fee is not None else slot.fee
+    if not slot.own_spread:
+        place["half_spread"] = slot.half_spread
+    place["tiers"] = len(slot.tiers)
+    for number, tier in enumerate(slot.tiers):
+        place["tier_floor"][number], place["tier_rate"][number], place["tier_deduction"][number] = tier
+
+
+# ---------------------------------------------------------------- the run
+
+
+def prepared_case(market: NaiveMarket, rule: NaiveRule, beside: Beside = PLAIN) -> Prepared:
+    built, legs = build_market(market, rule, beside)
+    prepared = prepare(built, chosen_rule(built, rule, legs), execution(market, rule, beside))
+    return dated_terms(prepared, market, rule)
+
+
+def run_package(market: NaiveMarket, rule: NaiveRule, capital: float, beside: Beside = PLAIN, *, jump: bool = True) -> Result:
+    prepared = prepared_case(market, rule, beside)
     log: Log = simulate(prepared, capital, jump=jump)
     return Result(prepared.rule, prepared, capital, log)
-
-
-SLOTS, ACTIONS, REASONS = ("long", "short"), k.ACTIONS, k.REASONS

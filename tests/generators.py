@@ -30,7 +30,7 @@ def markets() -> st.SearchStrategy[Case]:
 
 def case(seed: int) -> Case:
     """A market, a rule and a capital. The same seed gives the same case."""
-    return _Maker(random.Random(seed)).case()
+    return Maker(random.Random(seed)).case()
 
 
 def coverage(result: NaiveResult, rule: NaiveRule) -> set[str]:
@@ -77,14 +77,17 @@ def legs_of(rule: NaiveRule) -> str:
     return "/".join("none" if slot is None else kind_of(slot) for slot in (rule.long, rule.short))
 
 
-class _Maker:
+class Maker:
     """Draws one case; what several parts need (clock, price of the asset, scale of the capital) is drawn first."""
+
+    STEPS: tuple[int, ...] = (HOUR, 8 * HOUR, DAY, DAY, HOUR // 4)
+    BARS = (30, 160)
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.aim = rng.choice((*AIMS, "liquidation"))
-        self.step = rng.choice((HOUR, 8 * HOUR, DAY, DAY, HOUR // 4))
-        self.bars = rng.randint(30, 160)
+        self.step = rng.choice(self.STEPS)
+        self.bars = rng.randint(*self.BARS)
         self.stamps = self.clock()
         self.capital = 10.0 ** rng.uniform(2.0, 7.0)
         self.leverage = rng.choice((0.5, 1.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0))
