@@ -513,7 +513,7 @@ def whole(amount: float, step: float) -> float:
     """The whole steps in an amount, with its sign; a count within rounding below a whole number is that number; all of it without a step."""
     if step <= 0.0:
         return amount
-    return math.copysign(math.floor(abs(amount) / step * (1.0 + ROUNDING)) * step, amount)
+    return math.copysign(np.floor(abs(amount) / step * (1.0 + ROUNDING)) * step, amount)
 
 
 @kernel
@@ -858,8 +858,10 @@ def arrive(desk: Desk) -> int:
     account, _, long, short, _, _ = desk
     count = 0
     if account.transit != 0.0 and account.opened >= account.transit_at:
+        book_at_open(desk)
         account.far += max(account.transit, 0.0)
         account.transit = 0.0
+        rebase(desk, AT_OPEN)
         count += 1
     if long.coming > 0.0 and account.opened >= long.coming_at:
         count += 1
@@ -879,8 +881,8 @@ def receive(desk: Desk, slot: int) -> None:
     else:
         book_at_open(desk)
         pay(desk.account, slot, leg.coming)
+        rebase(desk, AT_OPEN)
     leg.coming = 0.0
-    rebase(desk, AT_OPEN)
 
 
 @routine
@@ -1121,7 +1123,9 @@ def sized(desk: Desk, pair: Record, side: int, value: float) -> float:
     """Base quantity for an equity: what can be borrowed and paid for, in whole lots; 0 if too small to trade."""
     account, rule, long, short, _, _ = desk
     close = long.close if rule.first_slot == LONG_SLOT else short.close
-    quantity = rule.fraction * account.scale * value / close if rule.scaled != 0 else rule.fraction * value / close
+    quantity = rule.fraction * value / close
+    if rule.scaled != 0:
+        quantity *= account.scale if account.scale > 0.0 else 0.0  # unknown: none
     if rule.borrow_limited != 0 and shorts_spot(desk, side):
         quantity = min(quantity, account.available)
     if rule.wallets != 0:

@@ -130,7 +130,7 @@ def _flows(market: Market, instrument: str, policy: MissingFunding, snapshot: fl
     item, moved = market.instruments[instrument], shift(market, instrument, snapshot)
     rows = _rows(market, instrument, policy)
     bars = np.searchsorted(market.stamps, rows.times + moved, "left")
-    places = np.searchsorted(market.stamps, rows.times, "right") - 1
+    places = np.searchsorted(market.stamps, rows.times + moved, "right") - 1
     prices = _prices(market, item, rows.times, rows.marks)
     amounts = _paid(item, rows.rates, prices)
     within = (rows.times + moved > market.start) & (bars < len(market))
