@@ -1040,6 +1040,8 @@ def settle(desk: Desk, pair: Record, trade: Record, fills: npt.NDArray[np.void])
     account, _, long, short, long_terms, short_terms = desk
     long_ends, short_ends = account.bar >= pair.long_expiry_bar, account.bar >= pair.short_expiry_bar
     long_settles, short_settles = long_ends and long.quantity != 0.0, short_ends and short.quantity != 0.0
+    if account.phase == CLOSING and not (long_settles or short_settles):
+        return False  # the trade leaves, and what expires has left already
     if long_settles or short_settles:
         long_price = pair.long_settlement if long_settles else long.close
         short_price = pair.short_settlement if short_settles else short.close
