@@ -2,7 +2,7 @@
 
 None takes the venue's rule-book, quotes and series where the data have them. The exact meaning of each setting stands in `semantics.md`.
 
-    bt.Execution(maker="short", impact=1.0, participation=0.05, latency="1min")
+    bt.Execution(maker="short", impact=0.02, participation=0.05, latency="1min")
 """
 
 from dataclasses import dataclass
@@ -63,7 +63,8 @@ class LegPolicy(StrEnum):
 class Execution:
     """How orders are carried out and what they cost, as fractions; None takes the venue's rule-book, quotes and series where the data have them.
 
-    A tuple of two is for the long and the short slot. `half_spread` and `stress` may be signals: one value a bar, as known at its end.
+    A tuple of two is for the long and the short slot. Impact on a fill, as a fraction of the price: impact·√(notional/traded value of a day), or with
+    `impact_model="linear"` impact·notional/depth. `half_spread` and `stress` may be signals: one value a bar, as known at its end.
     `deleveraged_at`, `deleveraged_gap` and `recalled_at` make a bad day happen: the venue takes winning derivatives away, and coins that were lent are called back.
     """
 

@@ -170,10 +170,13 @@ class Result:
         named = dict(zip(("long", "short"), rule.legs, strict=True))
         out = {name: str(leg) for name, leg in named.items() if leg is not None}
         out |= {item.name: in_words(getattr(rule, item.name)) for item in fields(rule) if "help" in item.metadata}
+        if rule.scale is not None:
+            out["scale"] = "bar by bar"
         factor = float(self._prepared.rule_record["resize_factor"])
         out |= {"resize": "none" if math.isinf(factor) else f"{factor:g}", "missing_funding": str(execution.funding)}
         out |= {name: in_words(getattr(execution, name)) for name in EXECUTED}
-        out |= {f"{name}_costs": cost_words(terms) for name, terms in zip(named, self._prepared.terms[0], strict=True) if terms["present"]}
+        slots = zip(named, self._prepared.terms[0], execution.half_spreads, strict=True)
+        out |= {f"{name}_costs": cost_words(terms, given) for name, terms, given in slots if terms["present"]}
         return out
 
     @cached_property
@@ -211,9 +214,10 @@ def in_words(value: object) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def cost_words(terms: Any) -> str:
-    """What a slot pays, as it was in force."""
-    spread = f"half-spread {'as quoted, else ' if terms['quoted'] else ''}{terms['half_spread'] * 1e4:g} bp"
+def cost_words(terms: Any, half_spread: Any) -> str:
+    """What a slot pays, as it was in force at first; half_spread: its setting."""
+    read = "as quoted, else " if half_spread is None else "bar by bar, else " if terms["quoted"] else ""
+    spread = f"half-spread {read}{terms['half_spread'] * 1e4:g} bp"
     fee = f"{terms['unit_fee']:g} a coin" if terms["unit_fee"] else f"{terms['fee'] * 1e4:g} bps"
     words = [f"{'maker ' if terms['maker'] else ''}fee {fee}", spread]
     if terms["impact"]:

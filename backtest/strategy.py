@@ -188,7 +188,7 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
         "--scenario",
         nargs="+",
         metavar="S",
-        help="run it again through scenarios, as spreads=10 gap=0.1,2021-05-19,3D; all plays one of each kind (backtest/scenarios.py)",
+        help="run it again through scenarios, as spreads=10 gap=0.1,2021-05-19,3D; all plays one of each kind (README.md)",
     )
     taken: set[str] = {
         "data",

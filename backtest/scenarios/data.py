@@ -90,7 +90,7 @@ class FundingFlip(Scenario):
 
 @dataclass(frozen=True)
 class BasisGap(Scenario):
-    """The derivative's prices, marks too, jump by `size` against the position and stay there for `duration` (default: from the middle of the longest trade on)."""
+    """The derivative's prices, marks too, jump by `size` (a fraction of the price) against the position and stay there for `duration` (default: from the middle of the longest trade on)."""
 
     name: ClassVar[str] = "gap"
     size: float = 0.05
