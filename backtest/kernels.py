@@ -537,16 +537,20 @@ def order(account: Record, rule: Record, leg: Record, terms: Record, pair: Recor
     if terms.limited == 0:
         return change
     if chased(rule, leg, account.opened):
-        return 0.0 if math.isnan(leg.impact) else change
-    if terms.maker == 0 and math.isnan(leg.impact):
-        return 0.0
+        return change if takes(leg, terms, change) else 0.0
     room = leg.room_buy if (change > 0.0) == (terms.inverse == 0) else leg.room_sell
     if terms.inverse != 0:
         room *= leg.open
-    if abs(change) <= room:
-        return change
-    part = math.copysign(whole(room, step_of(terms, pair)), change)
-    return change if abs(change - part) <= ROUNDING * abs(leg.goal) else part
+    if abs(change) > room:
+        part = math.copysign(whole(room, step_of(terms, pair)), change)
+        change = change if abs(change - part) <= ROUNDING * abs(leg.goal) else part
+    return change if terms.maker != 0 or takes(leg, terms, change) else 0.0
+
+
+@routine
+def takes(leg: Record, terms: Record, change: float) -> bool:
+    """True if the market takes an order: what it costs is known, and less than all it is worth."""
+    return terms.limited == 0 or cost_of(leg, terms, abs(change) * (1.0 if terms.inverse != 0 else leg.open), True) < 1.0
 
 
 @routine
@@ -577,11 +581,20 @@ def cost_of(leg: Record, terms: Record, notional: float, taker: bool) -> float:
 
 
 @routine
+def change_coins(account: Record, leg: Record, slot: int, size: float, collateral: float) -> None:
+    """An inverse account that shrinks to a size pays out its share of the coins; one that grows gets collateral for what is added, so much a unit."""
+    before = abs(leg.quantity)
+    coins = (size - before) * collateral if size > before else leg.collateral * (size / before - 1.0)
+    leg.collateral += coins
+    pay(account, slot, -coins * account.coin_open)
+
+
+@routine
 def trade_leg(desk: Desk, slot: int, change: float, taker: bool, action: int, row: Record) -> None:
     """Trade at the open. Price = open·(1 ± cost), + when buying; fee = rate·worth; slippage = what the worse price costs.
 
-    A derivative and a short spot live in an account apart: a fill settles it at the fill price and opens it anew. Coins of a spot that is held are an
-    inverse contract's collateral.
+    A derivative and a short spot live in an account apart: a fill settles it at the fill price and opens it anew; an inverse contract's keeps its coins.
+    Coins of a spot that is held are an inverse contract's collateral.
     """
     account, _, long, short, long_terms, short_terms = desk
     leg, other, terms = (long, short, long_terms) if slot == LONG_SLOT else (short, long, short_terms)
@@ -600,16 +613,19 @@ def trade_leg(desk: Desk, slot: int, change: float, taker: bool, action: int, ro
         quantity = leg.target
     if terms.derivative != 0:
         entry = 1.0 / price if inverse else price
-        money = account.coin_open if inverse else 1.0
         if leg.quantity != 0.0:
-            gain = leg.quantity * (entry - leg.entry) + leg.quantity * (leg.margin_accrual_before - leg.entry_accrual)
-            pay(account, slot, (leg.collateral + gain) * money)
+            leg.collateral += leg.quantity * (entry - leg.entry) + leg.quantity * (leg.margin_accrual_before - leg.entry_accrual)
         leg.entry = entry
         leg.entry_accrual = leg.margin_accrual_before
-        backed = inverse and other.quantity > 0.0 and other_is_spot(long_terms, short_terms, slot)
-        leg.collateral = 0.0 if backed else abs(quantity) * entry / terms.leverage
-        leg.coins = leg.collateral - quantity * (entry + leg.entry_accrual) if inverse else 0.0
-        pay(account, slot, -leg.collateral * money)
+        if inverse:
+            backed = other.quantity > 0.0 and other_is_spot(long_terms, short_terms, slot)
+            if action != ROLLED:
+                change_coins(account, leg, slot, abs(quantity), 0.0 if backed else entry / terms.leverage)
+            leg.coins = leg.collateral - quantity * (entry + leg.entry_accrual)
+        else:
+            collateral = abs(quantity) * entry / terms.leverage
+            pay(account, slot, leg.collateral - collateral)
+            leg.collateral = collateral
     elif leg.quantity < 0.0 or quantity < 0.0:
         if leg.quantity != 0.0:
             pay(account, slot, leg.quantity * (price - leg.entry))
@@ -923,8 +939,7 @@ def set_levels(account: Record, rule: Record, pair: Record, premium: float) -> N
 @routine
 def can_roll(leg: Record, fresh: Record, terms: Record) -> bool:
     """A slot that changes needs an open of both contracts, and to know what they would cost."""
-    known = terms.limited == 0 or not (math.isnan(leg.impact) or math.isnan(fresh.impact))
-    return leg.open > 0.0 and fresh.open > 0.0 and known
+    return leg.open > 0.0 and fresh.open > 0.0 and takes(leg, terms, leg.quantity) and takes(fresh, terms, leg.quantity)
 
 
 @routine

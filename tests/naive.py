@@ -143,7 +143,14 @@ class _Judge(Decisions):
         return self.terms(holding, bar).maker and not holding.chased
 
     def quantity_after(self, holding: Holding, bar: int) -> float:
-        """The slot's quantity after this bar's open: its target, or as much of it as there is room for."""
+        """The slot's quantity after this bar's open: its target, or as much of it as there is room for, if that finds a market."""
+        becomes = self.as_there_is_room(holding, bar)
+        change = becomes - holding.quantity
+        if change == 0.0 or self.makes(holding, bar):
+            return becomes
+        return becomes if self.taker_cost(self.terms(holding, bar), holding.instrument, change, bar) < 1.0 else holding.quantity
+
+    def as_there_is_room(self, holding: Holding, bar: int) -> float:
         instrument, slot, opened = holding.instrument, self.terms(holding, bar), holding.instrument.open[bar]
         change = holding.target - holding.quantity
         if math.isnan(opened):
@@ -155,8 +162,6 @@ class _Judge(Decisions):
                 through = at(instrument.high, bar) > opened * (1.0 + half_spread)
             if not through:
                 return holding.quantity
-        elif not self.impact_known(slot, instrument, bar):
-            return holding.quantity
         if slot.participation is None or holding.chased:
             return holding.target
         room = slot.participation * at(instrument.volume, bar) / self.stress(bar) * (opened if holding.inverse else 1.0)
@@ -172,9 +177,7 @@ class _Judge(Decisions):
         instrument, slot, coin = holding.instrument, self.terms(holding, bar), self.opening_coin(bar)
         change = quantity - holding.quantity
         reference = instrument.open[bar]
-        worth = abs(change) * (1.0 if holding.inverse else reference)
-        half_spread = self.half_spread(slot, instrument, bar)
-        cost = self.stress(bar) * (half_spread + self.impact(slot, instrument, worth, bar)) if taker else -half_spread
+        cost = self.taker_cost(slot, instrument, change, bar) if taker else -self.half_spread(slot, instrument, bar)
         price = reference * (1.0 + cost) if change > 0.0 else reference * (1.0 - cost)
         rate = slot.taker_fee if taker and slot.maker and slot.taker_fee is not None else slot.fee
         base = abs(change) / price if holding.inverse else abs(change)
@@ -184,9 +187,13 @@ class _Judge(Decisions):
             self.need_coin(coin, bar)
             fee *= coin / price
             slippage = abs(change) * cost / price * coin
-        self.close_account(holding, price, coin)
-        holding.quantity = quantity
-        self.open_account(holding, price, coin)
+        if holding.inverse and (action == "roll" or 0.0 not in (holding.quantity, quantity)):
+            self.carry_coins(holding, quantity, price, coin, rolls=action == "roll")
+            holding.quantity = quantity
+        else:
+            self.close_account(holding, price, coin)
+            holding.quantity = quantity
+            self.open_account(holding, price, coin)
         holding.reference, holding.coin = reference, coin
         self.move(self.purse(holding.name), "venue", fee)
         self.post("fees", -fee)
@@ -197,6 +204,11 @@ class _Judge(Decisions):
         if action == "entry":
             assert self.trade is not None
             self.trade.quantity = max(self.trade.quantity, abs(quantity) * holding.base)
+
+    def taker_cost(self, slot: NaiveSlot, instrument: NaiveInstrument, change: float, bar: int) -> float:
+        """What a taker pays beyond the open for so much, as a fraction of it; NaN where it is not known."""
+        worth = abs(change) * (1.0 if instrument.inverse else instrument.open[bar])
+        return self.stress(bar) * (self.half_spread(slot, instrument, bar) + self.impact(slot, instrument, worth, bar))
 
     def need_coin(self, coin: float, bar: int) -> None:
         if math.isnan(coin):
@@ -232,9 +244,6 @@ class _Judge(Decisions):
         day = [one for one in range(bar) if opened - DAY < self.stamp(one) <= opened and not math.isnan(at(instrument.volume, one))]
         return math.fsum(instrument.volume[one] * instrument.close[one] for one in day) if day else NAN
 
-    def impact_known(self, slot: NaiveSlot, instrument: NaiveInstrument, bar: int) -> bool:
-        return not math.isnan(self.impact(slot, instrument, 1.0, bar))
-
     def fill_roll(self, bar: int) -> None:
         """The rest of step 1: a roll, in the first bar in which all its contracts have an open."""
         if self.roll is None or self.roll[1] > self.stamp(bar - 1):
@@ -242,7 +251,8 @@ class _Judge(Decisions):
         (pair, _), changing = self.roll, self.changing(self.roll[0])
         for holding, new in changing:
             for instrument in (holding.instrument, new):
-                if math.isnan(instrument.open[bar]) or not self.impact_known(self.terms(holding, bar), instrument, bar):
+                cost = self.taker_cost(self.terms(holding, bar), instrument, holding.quantity, bar)
+                if math.isnan(instrument.open[bar]) or not cost < 1.0:
                     return
         self.move_references_to_opens(bar)
         for holding, new in changing:

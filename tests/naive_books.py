@@ -153,6 +153,22 @@ class Books:
             self.empty(f"{name} proceeds", purse)
             self.move("market", purse, holding.quantity * price)
 
+    def carry_coins(self, holding: Holding, quantity: float, price: float, coin: float, *, rolls: bool) -> None:
+        """A fill that leaves an inverse account open: gain and funding stay in it; what is closed takes its share along, what is added brings collateral."""
+        name, purse, gain = holding.name, self.purse(holding.name), holding.gain(price)
+        paid = self.coins.get(f"{name} funding", 0.0)
+        self.move_coins("market", f"{name} collateral", gain)
+        self.move_coins(f"{name} funding", f"{name} collateral", paid)
+        there = holding.collateral_coins + paid + gain
+        before, after, coins = abs(holding.quantity), abs(quantity), 0.0
+        if after < before and not rolls:
+            coins = -there * (before - after) / before
+        elif after > before and not rolls and self.backing_coins(holding) == 0.0:
+            coins = (after - before) / (price * self.rule.leverage)
+        self.move_coins("dealer", f"{name} collateral", coins)
+        self.move(purse, "dealer", coins * coin)
+        holding.entry, holding.collateral_coins, holding.payments, holding.posted = price, there + coins, [], 0
+
     def coin_account(self, holding: Holding, price: float) -> float:
         """Collateral + funding + gain of an inverse contract, in coin."""
         held = math.fsum(self.coins.get(f"{holding.name} {account}", 0.0) for account in ("collateral", "funding"))
