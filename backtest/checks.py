@@ -11,7 +11,7 @@ from backtest.execution import Execution
 from backtest.instruments import Kind, Settle
 from backtest.joins import fresh, refuse_other_hours
 from backtest.market import Market, utc
-from backtest.rule import AUTO, Rule
+from backtest.rule import AUTO, Rule, instant
 from backtest.tapes import numbers
 
 STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold
@@ -34,6 +34,7 @@ def check_legs(market: Market, rule: Rule, execution: Execution) -> None:
     names = [name for leg in rule.legs if leg is not None for name in leg.contracts]
     for name in names:
         market.leg(name)
+    check_two_instruments(rule)
     for leg in rule.legs:
         if leg is not None and len({market.instruments[name].settle for name in leg.contracts}) > 1:
             raise DataError(f"{leg} mixes linear and inverse contracts, which don't pay alike; load those of one kind with instruments=…")
@@ -56,6 +57,27 @@ def check_legs(market: Market, rule: Rule, execution: Execution) -> None:
             )
     if rule.stake:
         check_staking(market, rule)
+
+
+def check_two_instruments(rule: Rule) -> None:
+    """Nobody hedges a contract with itself; two chains may share contracts, as theirs differ by `min_days`."""
+    if rule.long is None or rule.short is None or (rule.long.chain and rule.short.chain):
+        return
+    for name in rule.long.contracts:
+        if name in rule.short.contracts:
+            whole, part = (rule.long, rule.short) if rule.long.chain else (rule.short, rule.long)
+            told = f"{whole} contains the other leg, {part}" if whole.chain else f"both legs are {name}"
+            raise ParameterError(f"the legs must be two instruments: {told}; give another leg, or one leg alone")
+
+
+def check_instants(market: Market, execution: Execution) -> None:
+    """What happens at an instant must happen in the run."""
+    for name in ("deleveraged_at", "recalled_at"):
+        at = instant(name, getattr(execution, name))
+        if at is not None and not market.start < at.value <= market.stamps[-1]:
+            raise ParameterError(
+                f"{name}={utc(at.value)} lies outside the run (from {utc(market.start)} to {utc(market.stamps[-1])}); give an instant within it, or leave it out"
+            )
 
 
 def spans(market: Market, rule: Rule) -> str:

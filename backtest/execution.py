@@ -14,10 +14,11 @@ import pandas as pd
 
 from backtest.errors import ParameterError
 from backtest.instruments import Kind
-from backtest.rule import Duration, Rule, Signal, choice, duration, number, param
+from backtest.rule import MOST, Duration, Rule, Signal, choice, duration, instant, number, param, shown
 
 WHOLE = 1e-9  # two shares of the capital add up to 1 but for rounding
 NUMBERS = (bool, int, float, np.number)
+HIGHEST_RATE = 100.0  # a year: 10,000 %
 
 
 class Margin(StrEnum):
@@ -63,7 +64,7 @@ class LegPolicy(StrEnum):
 class Execution:
     """How orders are carried out and what they cost, as fractions; None takes the venue's rule-book, quotes and series where the data have them.
 
-    A tuple of two is for the long and the short slot. Impact on a fill, as a fraction of the price: impact·√(notional/traded value of a day), or with
+    A tuple of two is for the long and the short slot: half_spread, impact and latency take one. Impact on a fill, as a fraction of the price: impact·√(notional/traded value of a day), or with
     `impact_model="linear"` impact·notional/depth. `half_spread` and `stress` may be signals: one value a bar, as known at its end.
     `deleveraged_at`, `deleveraged_gap` and `recalled_at` make a bad day happen: the venue takes winning derivatives away, and coins that were lent are called back.
     """
@@ -110,13 +111,19 @@ class Execution:
         for value in self.half_spreads:
             if value is None or is_number(value):
                 fraction("half_spread", value)
-        for name in ("idle_rate", "funding_snapshot"):
-            number(name, getattr(self, name))
+        number("idle_rate", self.idle_rate, least=-HIGHEST_RATE, most=HIGHEST_RATE)
+        number("funding_snapshot", self.funding_snapshot)
         for impact in self.impacts:
             number("impact", impact, least=0.0)
+        if isinstance(self.stress, tuple):
+            raise ParameterError(
+                f"stress is one for both legs: stress={shown(self.stress)}; give one number or one signal, as tuples are for half_spread, impact and latency"
+            )
         if is_number(self.stress):
-            number("stress", self.stress, above=0.0)
-        number("stressed", self.stressed, above=0.0)
+            number("stress", self.stress, above=0.0, most=MOST)
+        number("stressed", self.stressed, above=0.0, most=MOST)
+        for name in ("deleveraged_at", "recalled_at"):
+            instant(name, getattr(self, name))
         for name in ("participation", "top_up"):
             number(name, value := getattr(self, name), above=0.0)
             if value is not None and value > 1.0:
@@ -165,7 +172,9 @@ class Execution:
         if not isinstance(self.half_spread, tuple):
             return self.half_spread, self.half_spread
         if len(self.half_spread) != 2:
-            raise ParameterError(f"half_spread takes one number, or two for the long and the short leg: half_spread={self.half_spread}")
+            raise ParameterError(
+                f"half_spread takes one number, or two for the long and the short leg: half_spread={shown(self.half_spread)}"
+            )
         return self.half_spread
 
     @property
@@ -222,7 +231,7 @@ def is_number(value: object) -> TypeGuard[float]:
 def pair_of(name: str, value: Any, wanted: str) -> tuple[Any, Any]:
     """The two parts of a setting; ParameterError for any other count."""
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise ParameterError(f"{name} takes {wanted}: {name}={value}")
+        raise ParameterError(f"{name} takes {wanted}: {name}={shown(value)}")
     return value[0], value[1]
 
 

@@ -9,7 +9,9 @@ as in the ledger:
     kept.shortfall(slot).max(), kept.equity
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,14 +19,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from backtest import kernels as k
-from backtest.market import DAY, Floats
-from backtest.rule import duration
+from backtest.market import DAY, Floats, whole_days
+from backtest.rule import Rule, duration
 
 if TYPE_CHECKING:
     from backtest.result import Log, Prepared
 
 SLOTS = ("long", "short")
 FORCED = ("liquidation", "deleveraging")
+FIRST_BLOCK, LARGEST_BLOCK = 1024, 65_536  # bars looked through at once: what is sought is often near, and a block stays in the cache
 
 
 class End(NamedTuple):
@@ -32,6 +35,14 @@ class End(NamedTuple):
 
     bar: int
     reason: str
+
+
+class Shortfall(NamedTuple):
+    """Where a kept slot lacks most of its maintenance margin: the bar, how much (above 0 it would be liquidated), and the bar after the last one looked at."""
+
+    bar: int
+    worst: float
+    end: int
 
 
 class Out(NamedTuple):
@@ -132,16 +143,31 @@ def maintenance(terms: Any, notional: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Kept:
-    """A trade that is kept: what was held before its first forced close, how each slot ends, and the equity after the last."""
+    """A trade that is kept: what was held before its first forced close. How each slot ends, and the equity after the last, are sought when asked for."""
 
     prepared: "Prepared"
+    log: "Log"
+    trade: "pd.Series[Any]"
     first: int
     start: int
     line: Any
     holdings: dict[int, Holding]
-    end: End
-    outs: dict[int, Out]
-    equity: float
+    _shortfalls: dict[int, Shortfall] = field(default_factory=dict)
+
+    @cached_property
+    def end(self) -> End:
+        """When and why it ends."""
+        return natural_end(self.prepared, self.log, self.holdings, self.trade, self.first)
+
+    @cached_property
+    def outs(self) -> dict[int, Out]:
+        """How each slot ends, by number, the earliest first."""
+        return {out.slot: out for out in ways_out(self.prepared, self.holdings, self.end)}
+
+    @cached_property
+    def equity(self) -> float:
+        """Equity just after the last slot is out."""
+        return equity_after(self.prepared, self.log, self.line, self.holdings, list(self.outs.values()))
 
     def money(self, slot: int, first: int, end: int) -> Floats:
         """What the currency of a slot's account is worth at the close of each bar in [first, end)."""
@@ -162,26 +188,42 @@ class Kept:
         account, needed = self.holdings[slot].account(cash / money + self.backing(slot), first, end)
         return account * money, needed * money
 
-    def shortfall(self, slot: int) -> Floats:
-        """Maintenance margin less account of a slot in each bar from the first forced close until it is out; above 0 it would be liquidated."""
-        account, needed = self.account(slot, self.start, max(self.outs[slot].bars, self.start + 1))
-        return needed - account
+    def shortfall(self, slot: int) -> Shortfall:
+        """Where a slot lacks most from the first forced close until it is out."""
+        if slot not in self._shortfalls:
+            found = Shortfall(self.start, -np.inf, max(self.outs[slot].bars, self.start + 1))
+            for first, end in blocks(self.start, found.end):
+                account, needed = self.account(slot, first, end)
+                lacking = needed - account
+                place = int(np.argmax(lacking))
+                if lacking[place] > found.worst:
+                    found = Shortfall(first + place, float(lacking[place]), found.end)
+            self._shortfalls[slot] = found
+        return self._shortfalls[slot]
 
     @property
     def until(self) -> int:
         """The instant at which the last slot would have been out, or the end of the data."""
-        opens = np.concatenate([[self.prepared.market.start], self.prepared.market.stamps])
-        return max(min(int(opens[out.bars]), self.holdings[out.slot].expiry) for out in self.outs.values())
+        return max(min(open_of(self.prepared, out.bars), self.holdings[out.slot].expiry) for out in self.outs.values())
+
+
+def blocks(first: int, end: int) -> Iterator[tuple[int, int]]:
+    """Parts of the bars [first, end), in order, at first short ones."""
+    size = FIRST_BLOCK
+    while first < end:
+        yield first, min(first + size, end)
+        first, size = first + size, min(2 * size, LARGEST_BLOCK)
+
+
+def open_of(prepared: "Prepared", bar: int) -> int:
+    """The instant at which a bar opens."""
+    return int(prepared.market.stamps[bar - 1]) if bar > 0 else prepared.market.start
 
 
 def keep(prepared: "Prepared", log: "Log", trade: "pd.Series[Any]", fill: int) -> Kept:
     """A trade as it would have gone on from just before its first forced close."""
     line = row_before(log, fill)
-    holdings = held_before(prepared, log, line, fill)
-    end = natural_end(prepared, log, holdings, trade, fill)
-    outs = ways_out(prepared, holdings, end)
-    equity = equity_after(prepared, log, line, holdings, outs)
-    return Kept(prepared, fill, int(log.fills["bar"][fill]), line, holdings, end, {out.slot: out for out in outs}, equity)
+    return Kept(prepared, log, trade, fill, int(log.fills["bar"][fill]), line, held_before(prepared, log, line, fill))
 
 
 # ---------------------------------------------------------------- what was held
@@ -272,19 +314,33 @@ def natural_end(prepared: "Prepared", log: "Log", holdings: dict[int, Holding], 
         return End(bar, str(trade["reason"]))
     expiry = min([holding.expiry_bar for holding in holdings.values()], default=k.NEVER)
     found = End(int(expiry), "expiry") if expiry < n else End(n - 1, "end of data")
-    for reason, flags in leaving(prepared, log, trade, fill, slice(bar, found.bar)).items():
-        first = int(np.argmax(flags)) if flags.any() else len(flags)
-        if first < len(flags) and bar + first < found.bar:
-            found = End(bar + first, reason)
+    if not leaves_by_itself(prepared.rule):
+        return found
+    complete = completed(prepared, log, fill)
+    for first, end in blocks(bar, found.bar):
+        for reason, flags in leaving(prepared, log, trade, fill, slice(first, end), complete).items():
+            place = int(np.argmax(flags))
+            if flags[place] and first + place < found.bar:
+                found = End(first + place, reason)
+        if found.bar < end:
+            break
     return found
 
 
-def leaving(prepared: "Prepared", log: "Log", trade: "pd.Series[Any]", fill: int, bars: slice) -> dict[str, npt.NDArray[np.bool_]]:
-    """At which closes the rule leaves, reason by reason in the order of judging; only those that need no equity."""
+def leaves_by_itself(rule: Rule) -> bool:
+    """Whether a rule has a limit that `leaving` looks at."""
+    limits = (rule.stop, rule.stop_annualized, rule.expiry_days, rule.max_hold, rule.converge, rule.exit)
+    return any(limit is not None for limit in limits)
+
+
+def leaving(
+    prepared: "Prepared", log: "Log", trade: "pd.Series[Any]", fill: int, bars: slice, complete: int
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """At which closes the rule leaves, reason by reason in the order of judging; only those that need no equity. complete: when the entry was."""
     rule, pair, side = prepared.rule, prepared.tapes.pairs[int(log.fills["pair"][fill])], int(trade["side"])
     tapes, stamps = prepared.tapes.plus if side > 0 else prepared.tapes.minus, prepared.market.stamps[bars]
     place = slice(int(pair["start"]) + bars.start, int(pair["start"]) + bars.stop)
-    entered, complete = trade["entered_at"].as_unit("ns").value, completed(prepared, log, fill)
+    entered = trade["entered_at"].as_unit("ns").value
     flags, premium = dict[str, npt.NDArray[np.bool_]](), side * float(trade["entry_premium"])
     if rule.stop is not None:
         flags["stop"] = tapes.premium.values[place] >= premium + rule.stop
@@ -293,7 +349,7 @@ def leaving(prepared: "Prepared", log: "Log", trade: "pd.Series[Any]", fill: int
         far = tapes.annualized.values[place] >= premium * 365.0 / days + rule.stop_annualized
         flags["stop"] = flags["stop"] | far if "stop" in flags else far
     if rule.expiry_days is not None and pair["expiry"] < k.NEVER:
-        flags["days to expiry"] = int(pair["expiry"]) - stamps <= round(rule.expiry_days * DAY)
+        flags["days to expiry"] = int(pair["expiry"]) - stamps <= whole_days(rule.expiry_days)
     if rule.max_hold is not None:
         flags["time"] = stamps - entered >= (duration("max_hold", rule.max_hold) or 0)
     if rule.converge is not None:
@@ -308,8 +364,7 @@ def completed(prepared: "Prepared", log: "Log", fill: int) -> int:
     """The open instant of the last fill of a trade's entry."""
     before = log.fills[:fill]
     mine = before[(before["trade"] == log.fills["trade"][fill]) & (before["action"] == k.ENTERED)]
-    bar = int(mine["bar"][-1])
-    return int(prepared.market.stamps[bar - 1]) if bar > 0 else prepared.market.start
+    return open_of(prepared, int(mine["bar"][-1]))
 
 
 # ---------------------------------------------------------------- how it would have got out, and with what
@@ -320,9 +375,8 @@ def ways_out(prepared: "Prepared", holdings: dict[int, Holding], end: End) -> li
     n, outs, coin = len(prepared.market), [], prepared.tapes.coin
     for slot, holding in holdings.items():
         first, over = end.bar + 1, min(n, holding.expiry_bar + 1)
-        opens = holding.over(holding.tape, k.OPEN, first, over) > 0.0
-        if holding.expiry_bar > end.bar and opens.any():
-            bar = first + int(np.argmax(opens))
+        bar = next_open(holding, first, over)
+        if holding.expiry_bar > end.bar and bar >= 0:
             outs.append(sold(holding, slot, bar, float(coin[k.COIN_OPEN, bar]) if holding.inverse else 1.0))
         elif holding.expiry_bar < n:
             outs.append(settled(holding, slot, float(coin[k.COIN_CLOSE, holding.expiry_bar]) if holding.inverse else 1.0))
@@ -341,6 +395,15 @@ def ways_out(prepared: "Prepared", holdings: dict[int, Holding], end: End) -> li
                 )
             )
     return sorted(outs)
+
+
+def next_open(holding: Holding, first: int, end: int) -> int:
+    """The first bar in [first, end) in which a slot can trade; −1 for none."""
+    for begin, over in blocks(first, end):
+        opens = holding.over(holding.tape, k.OPEN, begin, over) > 0.0
+        if opens.any():
+            return begin + int(np.argmax(opens))
+    return -1
 
 
 def settled(holding: Holding, slot: int, coin: float) -> Out:

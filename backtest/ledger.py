@@ -115,7 +115,10 @@ def fill_times(market: Market, pairs: Records, fills: Records) -> Integers:
 
 
 def fill_table(market: Market, rule: Rule, pairs: Integers, records: Records, fills: Records) -> pd.DataFrame:
-    """One row a fill: time, trade, slot, instrument, action, quantity (signed), reference, price, fee and slippage (cash, positive)."""
+    """One row a fill: time, trade, slot, instrument, action, quantity (signed), reference, price, fee and slippage (cash, positive).
+
+    An inverse contract's quantity is face over price, fill by fill, while `position_table` has face over the close of the decision to enter.
+    """
     legs = rule.legs
     names = [
         slot_contract(leg, pairs[p][slot]) if (leg := legs[slot]) is not None else ""

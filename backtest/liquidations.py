@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from backtest import kernels as k
-from backtest.kept import FORCED, SLOTS, Kept, keep
+from backtest.kept import FORCED, SLOTS, Kept, keep, open_of
 from backtest.ledger import instants
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ COLUMNS = (
     "needed_by", "shortfall", "top_up_by", "top_up", "kept_until", "kept_reason", "saved",
 )  # fmt: skip
 TIMES = ("time", "needed_by", "top_up_by", "kept_until")
+DEAREST, LOOKED_AT = 100, 200_000_000  # liquidations at least, and bars, for which it is sought what a top-up would have saved: seconds
 ROUNDING = 1e-9  # of the position's worth: a remainder below it is nothing that a venue absorbs
 
 
@@ -33,8 +34,10 @@ def table(prepared: "Prepared", log: "Log", fills: pd.DataFrame, trades: pd.Data
     quantity: held before, signed. entry: the account's. mark: the bar's worst; account, maintenance: there. absorbed: by the venue, ≥ 0. legging: the other leg's until it was
     out. cost: fee − absorbed − legging. shortfall: what had to be there by needed_by to get through this bar; top_up: by top_up_by to get to kept_until, with what
     a leg that wasn't liquidated would have needed. saved: the PnL of the trade, had it been kept, less what it made; of a trade's second row NaN.
+    Each row looks through all bars to its trade's end. Beyond 100 liquidations (more where the run has fewer than 2 million bars) top_up_by, top_up, kept_until,
+    kept_reason and saved are told of the dearest by cost only.
     """
-    rows, kept = [], dict[int, Kept]()
+    rows, places, kept = list[dict[str, Any]](), list[int](), dict[int, Kept]()
     for fill in np.flatnonzero(fills["action"].isin(FORCED).to_numpy()).tolist():
         number, told = int(log.fills["trade"][fill]), fills.iloc[fill]
         if number not in kept:
@@ -43,17 +46,23 @@ def table(prepared: "Prepared", log: "Log", fills: pd.DataFrame, trades: pd.Data
         row |= {"contract": told["instrument"], "quantity": -float(told["quantity"]), "absorbed": 0.0, "kept_reason": ""}
         row["legging"] = legging_after(prepared, log, fill)
         if row["action"] == "liquidation":
-            row |= why(prepared, log, fill, kept[number]) | top_up(prepared, log, trades.iloc[number], fill, kept[number])
+            row |= why(prepared, log, fill, kept[number])
+        row["cost"] = row["fee"] - row["absorbed"] - row["legging"]
         rows.append(row)
+        places.append(fill)
+    most = max(DEAREST, LOOKED_AT // len(prepared.market))
+    asked = [place for place, row in enumerate(rows) if row["action"] == "liquidation"]
+    for place in sorted(asked, key=lambda place: -rows[place]["cost"])[:most]:
+        number = rows[place]["trade"]
+        rows[place] |= top_up(prepared, log, trades.iloc[number], places[place], kept[number])
     out = pd.DataFrame(rows, columns=list(COLUMNS))
-    out["cost"] = out["fee"] - out["absorbed"] - out["legging"]
     for name in TIMES:
         out[name] = pd.to_datetime(out[name], utc=True).astype("datetime64[ns, UTC]")
     return out
 
 
-def why(prepared: "Prepared", log: "Log", fill: int, kept: Kept) -> dict[str, float]:
-    """The account at the bar's worst mark, and what of the loss the venue bore."""
+def why(prepared: "Prepared", log: "Log", fill: int, kept: Kept) -> dict[str, Any]:
+    """The account at the bar's worst mark, what it lacked there and by when that was needed, and what of the loss the venue bore."""
     record, slot, bar = log.fills[fill], int(log.fills["slot"][fill]), int(log.fills["bar"][fill])
     holding, price = kept.holdings[slot], float(record["price"])
     (account,), (needed,) = kept.account(slot, bar, bar + 1)
@@ -64,26 +73,31 @@ def why(prepared: "Prepared", log: "Log", fill: int, kept: Kept) -> dict[str, fl
     lacking = float(record["fee"]) - (holding.collateral + gain + earned + kept.backing(slot)) * money
     absorbs = int(prepared.rule_record["margin"]) == k.ISOLATED and lacking > ROUNDING * abs(float(record["quantity"])) * price
     entry, mark = (1.0 / holding.entry, 1.0 / mark) if holding.inverse else (holding.entry, mark)
-    return {"entry": entry, "mark": mark, "account": float(account), "maintenance": float(needed), "absorbed": lacking if absorbs else 0.0}
+    return {
+        "entry": entry,
+        "mark": mark,
+        "account": float(account),
+        "maintenance": float(needed),
+        "absorbed": lacking if absorbs else 0.0,
+        "needed_by": instants([open_of(prepared, bar)])[0],
+        "shortfall": float(needed) - float(account),
+    }
 
 
 def top_up(prepared: "Prepared", log: "Log", trade: "pd.Series[Any]", fill: int, kept: Kept) -> dict[str, Any]:
     """What would have kept a liquidated leg, by when, and what that would have saved."""
     slot, bar, first = int(log.fills["slot"][fill]), int(log.fills["bar"][fill]), fill == kept.first
-    opens, short = np.concatenate([[prepared.market.start], prepared.market.stamps]), kept.shortfall(slot)
-    worst, needed = int(np.argmax(short)), float(short.max())
+    lacking = kept.shortfall(slot)
+    needed = lacking.worst
     if first:
         later = log.fills[fill:]
         gone = set(later["slot"][(later["trade"] == log.fills["trade"][fill]) & (later["action"] == k.LIQUIDATED)].tolist())
-        needed += sum(
-            max(float(kept.shortfall(other).max()), 0.0) for other in set(kept.holdings) - gone if kept.holdings[other].derivative
-        )
+        needed += sum(max(kept.shortfall(other).worst, 0.0) for other in set(kept.holdings) - gone if kept.holdings[other].derivative)
     whole = len(kept.holdings) == int(prepared.rule_record["legs"]) or trade["reason"] not in FORCED
     made = kept.equity - float(log.trades["entry_equity"][int(log.fills["trade"][fill])])
-    return {
-        "needed_by": instants([opens[bar]])[0],
-        "shortfall": float(short[bar - kept.start]) if bar - kept.start < len(short) else np.nan,
-        "top_up_by": instants([opens[kept.start + worst]])[0],
+    gone_before = {} if bar < lacking.end else {"shortfall": np.nan}  # it would have been out
+    return gone_before | {
+        "top_up_by": instants([open_of(prepared, lacking.bar)])[0],
         "top_up": needed,
         "kept_until": instants([kept.until])[0],
         "kept_reason": kept.end.reason,

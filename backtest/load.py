@@ -19,8 +19,8 @@ from backtest.data.store import Dataset, open_dataset
 from backtest.data.validate import bar_errors, bar_step, delivery_errors, in_dataset, refuse, stale_bars
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument
-from backtest.market import AGE, DAY, DatasetInfo, Floats, Market, View, instant, nanoseconds, union, utc
-from backtest.rule import Duration, duration
+from backtest.market import AGE, DAY, DatasetInfo, Floats, Market, View, nanoseconds, union, utc
+from backtest.rule import Duration, duration, instant
 
 RESAMPLED = {
     "open": "first",

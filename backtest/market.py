@@ -34,7 +34,7 @@ from backtest.data.validate import (
 )
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument, Kind
-from backtest.rule import Leg, number
+from backtest.rule import LONGEST, Leg, number
 from backtest.venues import rules_of
 
 Floats = npt.NDArray[np.float64]
@@ -68,7 +68,7 @@ class View:
 
 @dataclass(frozen=True)
 class Funding:
-    """A perpetual's funding events, sorted: instants (ns), rates, mark prices (NaN unknown), the bar each belongs to."""
+    """A perpetual's funding events, sorted: instants (ns), rates, mark prices (NaN unknown), the hours that each covers."""
 
     times: npt.NDArray[np.int64]
     rates: Floats
@@ -97,17 +97,9 @@ def union(times: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
     return merged[np.diff(merged, prepend=merged[:1] - 1) > 0]
 
 
-def instant(name: str, value: str | pd.Timestamp | None) -> pd.Timestamp | None:
-    """A UTC timestamp from a user's text; ParameterError if it is none."""
-    if value is None:
-        return None
-    try:
-        time = pd.Timestamp(value).as_unit("ns")
-        if pd.isna(time):
-            raise ValueError("no time")
-    except (ValueError, TypeError, AttributeError):
-        raise ParameterError(f'{name} must be a time like "2024-01-31" or "2024-01-31T08:00": {name}={value!r}') from None
-    return (time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")).as_unit("ns")
+def whole_days(days: float) -> int:
+    """A number of days in nanoseconds, at most `LONGEST`."""
+    return round(min(float(days) * DAY, LONGEST))
 
 
 def utc(nanosecond: int) -> str:
@@ -221,6 +213,8 @@ class Market:
 
         They are one product: DataError where assets, venues, quotes, linear and inverse contracts, or two contracts of one expiry would mix.
         """
+        if min_days is None:
+            raise ParameterError("min_days must be a number: min_days=None; leave it out for none")
         number("min_days", min_days, least=0.0)
         wanted = {name: value for name, value in (("base", base), ("venue", venue), ("quote", quote)) if value is not None}
         futures = [item for item in self.instruments.values() if item.kind is Kind.FUTURE]

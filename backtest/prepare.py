@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from backtest import kernels as k
-from backtest.checks import check_legs, check_thresholds
+from backtest.checks import check_instants, check_legs, check_thresholds
 from backtest.coins import coin_prices
 from backtest.currency import mixed_quotes
 from backtest.curve import pairs
-from backtest.errors import DataError
+from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution, LegPolicy, Margin, MissingFunding, check_together
 from backtest.instruments import Kind, Settle
 from backtest.joins import unequal_bars
-from backtest.market import DAY, Floats, Market, frozen, instant, utc
+from backtest.market import Floats, Market, frozen, utc, whole_days
 from backtest.orders import check_orders, illiquid
 from backtest.payments import Expected, expected_payments
 from backtest.result import Prepared
-from backtest.rule import FUNDING, LONGEST, FundingEntry, Leg, Rule, Sides, duration
+from backtest.rule import FUNDING, FundingEntry, Leg, Rule, Sides, duration, instant
 from backtest.signals import HALF_SPREAD
 from backtest.tapes import (
     Integers,
@@ -46,6 +46,7 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
     check_together(rule, execution)
     check_thresholds(market, rule)
     check_legs(market, rule, execution)
+    check_instants(market, execution)
     check_orders(market, rule, execution)
     notes: list[str] = []
     contracts = pairs(market, rule.long, rule.short)
@@ -92,13 +93,24 @@ def tapes_of(market: Market, rule: Rule, execution: Execution, layout: PairLayou
         long_coin=coins_tape(market, rule, execution, 0, layout.slots[0]),
         short_coin=coins_tape(market, rule, execution, 1, layout.slots[1]),
         coin=np.zeros((2, 1)) if coin is None else coin_prices(market, coin),
-        scale=nothing if rule.scale is None else layout.spread(table_of(market, rule.scale, len(layout.contracts), "scale")),
+        scale=nothing if rule.scale is None else layout.spread(scales(market, rule, len(layout.contracts))),
         illiquid=nothing if limits is None else layout.spread(limits),
         available=available_coins(market, execution) if borrow_limited(market, rule, execution) else nothing,
         expected_at=expected.time,
         expected_rate=expected.rate,
         next_payment=expected.next_payment,
     )
+
+
+def scales(market: Market, rule: Rule, count: int) -> Floats:
+    """The rule's scale as a table [pair, bar]; ParameterError where it is infinite."""
+    table = table_of(market, rule.scale, count, "scale")
+    if (endless := np.isinf(table)).any():
+        pair, bar = np.argwhere(endless)[0]
+        raise ParameterError(
+            f"scale must be finite: it is {table[pair, bar]:g} at {utc(market.stamps[bar])}; give NaN where it is unknown, or 0 for no entry"
+        )
+    return table
 
 
 def payments_to_expect(market: Market, rule: Rule, execution: Execution) -> Expected:
@@ -238,7 +250,7 @@ def rule_record(market: Market, rule: Rule, execution: Execution) -> Any:
 
 def days(value: float | None) -> int:
     """A number of days in nanoseconds; never for none."""
-    return k.NEVER if value is None else min(round(value * DAY), LONGEST)
+    return k.NEVER if value is None else whole_days(value)
 
 
 def deleverage_bar(market: Market, execution: Execution) -> int:

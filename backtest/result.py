@@ -18,7 +18,7 @@ from backtest import kernels as k
 from backtest import ledger, liquidations, metrics
 from backtest.execution import Execution
 from backtest.instruments import Kind
-from backtest.market import DAY, Market
+from backtest.market import DAY, Market, utc
 from backtest.rule import Rule, settings
 from backtest.tapes import Integers, Records
 
@@ -74,7 +74,6 @@ class Result:
         self.bars = len(market)
         first = next(leg for leg in prepared.rule.legs if leg is not None)
         self.quote = market.instruments[first.contracts[0]].quote
-        self.notes = prepared.notes
 
     def __repr__(self) -> str:
         from backtest.report.table import render_table
@@ -89,6 +88,18 @@ class Result:
         return pd.Series(values, index=self._prepared.market.clock, name="equity", copy=False)
 
     @cached_property
+    def notes(self) -> list[str]:
+        """What the data lacked, what was assumed and what a reader must know of the run, a sentence each."""
+        ruined = np.flatnonzero(self.equity.to_numpy() <= 0.0)
+        if len(ruined) == 0:
+            return list(self._prepared.notes)
+        at = utc(self._prepared.market.stamps[ruined[0]])
+        return [
+            *self._prepared.notes,
+            f"Equity fell to or below zero at {at}; no lender would have gone on: lower size or leverage.",
+        ]
+
+    @cached_property
     def attribution(self) -> pd.DataFrame:
         """Cumulated cash of each of the twelve sources at every bar's close; rows sum to equity − capital."""
         prepared, terms = self._prepared, self._prepared.terms[0]
@@ -98,12 +109,16 @@ class Result:
 
     @cached_property
     def positions(self) -> pd.DataFrame:
-        """long_quantity, short_quantity (signed base units) and contract at every bar's close."""
+        """long_quantity, short_quantity (signed base units) and contract at every bar's close.
+
+        Of inverse contracts: face over the close of the decision to enter, as long as the face stays; `fills` have face over the price of each fill, so
+        that they don't add up to it.
+        """
         return ledger.position_table(self._prepared.market, self._prepared.rule, self._prepared.pairs, self._log.ledger)
 
     @cached_property
     def fills(self) -> pd.DataFrame:
-        """One row a fill, settlement or liquidation."""
+        """One row a fill, settlement or liquidation. Quantities are signed base units; of inverse contracts face over the fill's price, unlike `positions`."""
         return ledger.fill_table(
             self._prepared.market, self._prepared.rule, self._prepared.pairs, self._prepared.tapes.pairs, self._log.fills
         )
@@ -119,7 +134,7 @@ class Result:
 
     @cached_property
     def liquidations(self) -> pd.DataFrame:
-        """One row a forced close: when, why, what it cost, and what a top-up in time would have saved."""
+        """One row a forced close: when, why, what it cost, and what a top-up in time would have saved; of very many that of the dearest only."""
         return liquidations.table(self._prepared, self._log, self.fills, self.trades)
 
     @cached_property
@@ -173,8 +188,8 @@ class Result:
         if rule.scale is not None:
             out["scale"] = "bar by bar"
         factor = float(self._prepared.rule_record["resize_factor"])
-        out |= {"resize": "none" if math.isinf(factor) else f"{factor:g}", "missing_funding": str(execution.funding)}
-        out |= {name: in_words(getattr(execution, name)) for name in EXECUTED}
+        out["resize"] = "none" if math.isinf(factor) else f"{factor:g}"
+        out |= {name: in_words(getattr(execution, name)) for name in EXECUTED} | {"missing_funding": str(execution.funding)}
         slots = zip(named, self._prepared.terms[0], execution.half_spreads, strict=True)
         out |= {f"{name}_costs": cost_words(terms, given) for name, terms, given in slots if terms["present"]}
         return out

@@ -8,6 +8,7 @@ the exact meaning of `semantics.md`.
 
 import math
 import re
+import textwrap
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
@@ -26,6 +27,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 AUTO: Literal["auto"] = "auto"
 FUNDING: Literal["funding"] = "funding"
 LONGEST = 2**61  # ns: 73 years, so that an instant plus a duration stays within int64
+MOST = 1e6  # of sizes and of factors: beyond it is a slip of the keyboard, and numbers overflow
 
 
 class Sides(StrEnum):
@@ -122,14 +124,19 @@ class Rule:
             raise ParameterError(
                 "a rule needs a leg: long=None, short=None; give long=market.spot, short=market.future_chain(), or one of them"
             )
+        for name, leg in zip(("long", "short"), self.legs, strict=True):
+            check_leg(name, leg)
+        for name in ("hold_for_funding", "stake"):
+            object.__setattr__(self, name, switch(name, getattr(self, name)))
         self._check_signals()
         for name in ("size", "leverage", "funding_wait"):
             if getattr(self, name) is None:
                 raise ParameterError(f"{name} must be a {'duration' if name == 'funding_wait' else 'number'}: {name}=None")
         for name in ("size", "leverage", "roll_days", "stop", "stop_annualized", "loss", "exposure", "drawdown", "max_spread", "min_depth"):
             number(name, getattr(self, name), above=0.0)
+        number("size", self.size, most=MOST)
         number("expiry_days", self.expiry_days, least=0.0)
-        if self.resize is not None and self.resize != AUTO:
+        if not (isinstance(self.resize, str) and self.resize == AUTO):
             number("resize", self.resize, above=1.0)
         if self.drawdown is not None and self.drawdown >= 1.0:
             raise ParameterError(f"drawdown is a fraction of the peak: drawdown={self.drawdown:g} must be below 1; a fifth is 0.2")
@@ -165,8 +172,8 @@ class Rule:
         for name in ("entry_tranches", "exit_tranches"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ParameterError(f"{name} must be a whole number from 1 on: {name}={value}")
-        if self.tranche_gap != FUNDING:
+                raise ParameterError(f"{name} must be a whole number from 1 on: {name}={shown(value)}")
+        if not (isinstance(self.tranche_gap, str) and self.tranche_gap == FUNDING):
             duration("tranche_gap", self.tranche_gap)
         told = f"entry_tranches={self.entry_tranches}, exit_tranches={self.exit_tranches}, tranche_gap={self.tranche_gap!r}"
         several = self.entry_tranches > 1 or self.exit_tranches > 1
@@ -215,24 +222,58 @@ class Rule:
         return 1.25 if Kind.PERPETUAL in kinds and Kind.FUTURE not in kinds else math.inf
 
 
+def check_leg(name: str, value: object) -> None:
+    """ParameterError unless a slot has a leg or None."""
+    if isinstance(value, str):
+        raise ParameterError(f'{name} must be a leg: {name}="{value}"; give market.leg("{value}")')
+    if value is not None and not isinstance(value, Leg):
+        raise ParameterError(
+            f"{name} must be a leg: {name}={shown(value)}; give market.spot, market.perpetual, market.leg(…) or market.future_chain()"
+        )
+
+
+def shown(value: object) -> str:
+    """A value in a message: on one line, and not all of it where it is long."""
+    return textwrap.shorten(str(value), 60, placeholder=" …")
+
+
+def switch(name: str, value: object) -> bool:
+    """A setting that is on or off; ParameterError for anything else."""
+    if not isinstance(value, bool | np.bool_):
+        raise ParameterError(f"{name} must be true or false: {name}={shown(value)}")
+    return bool(value)
+
+
 def choice(name: str, value: object, kind: type[Choice]) -> Choice:
     """The member of `kind` that value names; ParameterError with the choices otherwise."""
     try:
         return kind(str(value))
     except ValueError:
-        raise ParameterError(f"{name} must be one of {', '.join(kind)}: {name}={value}") from None
+        raise ParameterError(f"{name} must be one of {', '.join(kind)}: {name}={shown(value)}") from None
 
 
-def number(name: str, value: float | None, *, above: float | None = None, least: float | None = None) -> None:
+def is_finite(value: object) -> bool:
+    """Whether a value is one finite number; truths, times and complex numbers are none."""
+    if isinstance(value, bool | np.timedelta64 | np.complexfloating) or not isinstance(value, int | float | np.number):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
+def number(name: str, value: float | None, *, above: float | None = None, least: float | None = None, most: float | None = None) -> None:
     """Raise ParameterError unless value is None or a finite number in its range."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
-        raise ParameterError(f"{name} must be a finite number: {name}={value}")
+    if not is_finite(value):
+        raise ParameterError(f"{name} must be a finite number: {name}={shown(value)}")
     if above is not None and not value > above:
         raise ParameterError(f"{name} must be above {above:g}: {name}={value:g}")
     if least is not None and not value >= least:
         raise ParameterError(f"{name} must be at least {least:g}: {name}={value:g}")
+    if most is not None and not value <= most:
+        raise ParameterError(f"{name} must be at most {most:g}: {name}={value:g}")
 
 
 def duration(name: str, value: Duration | None, *, zero: bool = False) -> int | None:
@@ -242,12 +283,28 @@ def duration(name: str, value: Duration | None, *, zero: bool = False) -> int | 
     try:
         if not isinstance(value, pd.Timedelta) and not re.search(r"[A-Za-z]", value):
             raise ValueError("a number without a unit")
-        nanoseconds = pd.Timedelta(value).as_unit("ns").value
+        length = pd.Timedelta(value)
+        if pd.isna(length):
+            raise ValueError("no time")
+        nanoseconds = length.as_unit("ns").value
     except (ValueError, TypeError, OverflowError):
-        raise ParameterError(f'{name} must be a duration like "30D" or "8h": {name}={value!r}') from None
+        raise ParameterError(f'{name} must be a duration like "30D" or "8h": {name}={shown(repr(value))}') from None
     if nanoseconds < 0 or (nanoseconds == 0 and not zero):
         raise ParameterError(f"{name} must be longer than zero: {name}={value!r}; leave it out for none")
     return min(int(nanoseconds), LONGEST)
+
+
+def instant(name: str, value: str | pd.Timestamp | None) -> pd.Timestamp | None:
+    """A UTC timestamp from a user's text; ParameterError if it is none."""
+    if value is None:
+        return None
+    try:
+        time = pd.Timestamp(value).as_unit("ns")
+        if pd.isna(time):
+            raise ValueError("no time")
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise ParameterError(f'{name} must be a time like "2024-01-31" or "2024-01-31T08:00": {name}={shown(repr(value))}') from None
+    return (time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")).as_unit("ns")
 
 
 def settings(value: Any) -> dict[str, Any]:

@@ -13,13 +13,15 @@ import numpy as np
 from backtest import kernels as k
 from backtest.errors import ParameterError, did_you_mean
 from backtest.execution import Execution
-from backtest.market import Market
+from backtest.market import Market, utc
 from backtest.prepare import prepare
 from backtest.result import Log, Prepared, Result
-from backtest.rule import Rule, number
+from backtest.rule import Rule, number, shown
 from backtest.strategy import Strategy
 from backtest.terms import check_leverage
 
+MOST_CAPITAL = 1e15
+LARGEST = 1e100  # money beyond it is none
 FIRST_ROOM = {
     k.LEDGER: 1024,
     k.FILL: 2048,
@@ -35,7 +37,11 @@ def run(
     capital: cash at the market's start, in the quote currency. execution: costs and margin. changes: fields of the rule to set otherwise than the strategy
     does (size=0.3, leverage=2, resize=None, stop=0.05, …). Raises ParameterError for settings and DataError for data that the rule can't run on.
     """
-    number("capital", capital, above=0.0)
+    if capital is None:
+        raise ParameterError("capital must be a number: capital=None; leave it out for 100,000")
+    number("capital", capital, above=0.0, most=MOST_CAPITAL)
+    if execution is not None and not isinstance(execution, Execution):
+        raise ParameterError(f"execution must be an Execution: execution={shown(execution)}; give bt.Execution(…), or leave it out")
     known = [item.name for item in fields(Rule)]
     for name in changes:
         if name not in known:
@@ -43,7 +49,22 @@ def run(
     rule = strategy if isinstance(strategy, Rule) else strategy.rule(market)
     prepared = prepare(market, replace(rule, **changes), execution or Execution())
     check_leverage(market, prepared.rule, prepared.execution, prepared.terms, capital)
-    return Result(strategy, prepared, float(capital), simulate(prepared, float(capital)))
+    log = simulate(prepared, float(capital))
+    refuse_overflow(prepared, log)
+    return Result(strategy, prepared, float(capital), log)
+
+
+def refuse_overflow(prepared: Prepared, log: Log) -> None:
+    """ParameterError where the books hold a number that is none, or one that no money is: its squares, and all that is computed of them, would not be."""
+    within = np.all([np.abs(log.ledger[name]) <= LARGEST for name in ("constant", "balance", "coefficient")], axis=0)
+    if within.all():
+        return
+    rule, execution, row = prepared.rule, prepared.execution, log.ledger[int(np.argmin(within))]
+    told = f"size={rule.size:g}, leverage={rule.leverage:g}, scale={'none' if rule.scale is None else 'bar by bar'}, impact={max(execution.impacts):g}"
+    at = utc(prepared.market.stamps[int(row["bar"])])
+    raise ParameterError(
+        f"the run's money is beyond all numbers from {at} on: {told} make orders too large for it; lower them, above all the impact and the scale"
+    )
 
 
 # ---------------------------------------------------------------- running

@@ -6,7 +6,6 @@ and one of coins beside it; a pair's tapes have signal, premium and index.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,15 +16,13 @@ import pandas as pd
 from backtest import kernels as k
 from backtest.coins import coin_accruals, coin_prices, coin_spot, coin_tape, reciprocal_marks
 from backtest.curve import expiries, offered
-from backtest.errors import DataError, ParameterError
+from backtest.errors import ParameterError
 from backtest.execution import Execution, is_number
 from backtest.instruments import Instrument, Kind, Settle
 from backtest.market import DAY, Floats, Market
 from backtest.orders import fill_half_spread, fill_orders, limited, stress_multiplier
 from backtest.payments import funding_accrual
 from backtest.rule import Leg, Rule, SignalPair
-from backtest.venues import venue as rule_book
-from backtest.venues.calendar import is_open
 
 Records = npt.NDArray[np.void]
 Integers = npt.NDArray[np.int64]
@@ -93,8 +90,6 @@ def fill_rows(out: Floats, market: Market, instrument: Instrument, bars: slice, 
     close = market.last_known(name)[bars]
     traded = ~np.isnan(raw("close"))
     out[k.OPEN], out[k.CLOSE] = raw("open"), close
-    if (closed := closed_at_open(market, instrument.venue)) is not None:
-        out[k.OPEN][closed[bars]] = np.nan
     for row, mark, trade in ((k.MARK_HIGH, "mark_high", "high"), (k.MARK_LOW, "mark_low", "low")):
         extreme = raw(trade)
         if market.has(name, mark):
@@ -107,23 +102,6 @@ def fill_rows(out: Floats, market: Market, instrument: Instrument, bars: slice, 
             out[k.ACCRUAL_LONG] = coin_accrual(market, name, "staking_yield")[bars]
         if "borrow_base" in market.series_names:
             out[k.ACCRUAL_SHORT] = coin_accrual(market, name, "borrow_base")[bars]
-
-
-def closed_at_open(market: Market, venue: str) -> npt.NDArray[np.bool_] | None:
-    """Whether the venue is closed when each bar opens, so that no price of that instant is there; None for one that never closes. [bar]"""
-    return market.memo(("closed at open", venue), lambda: _closed_at_open(market, venue))
-
-
-def _closed_at_open(market: Market, venue: str) -> npt.NDArray[np.bool_] | None:
-    with suppress(DataError):  # no rule-book: its bars say when it trades
-        hours = [entry for entry in rule_book(venue).entries if entry.table == "hours"]
-        if any(entry.values["week"] != "24/7" for entry in hours):
-            first = pd.Timestamp(min(entry.since for entry in hours), tz="UTC").as_unit("ns").value + DAY
-            known = int(np.searchsorted(market.opens, first))
-            out = np.zeros(len(market), np.bool_)
-            out[known:] = ~is_open(venue, pd.DatetimeIndex(market.opens[known:].view("M8[ns]"), tz="UTC"))
-            return out
-    return None
 
 
 def slot_tape(market: Market, rule: Rule, execution: Execution, slot: int) -> SlotTape:

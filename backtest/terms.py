@@ -18,11 +18,11 @@ import pandas as pd
 
 from backtest import kernels as k
 from backtest.errors import DataError, ParameterError
-from backtest.execution import Execution, ImpactModel, Margin, is_number
+from backtest.execution import Execution, ImpactModel, Margin
 from backtest.instruments import Instrument, Kind, Settle
 from backtest.market import Market
+from backtest.orders import half_spread_terms, limited
 from backtest.rule import Leg, Rule, Sides
-from backtest.signals import HALF_SPREAD
 from backtest.venues import Tier, rules_of
 
 Records = npt.NDArray[np.void]
@@ -78,23 +78,22 @@ def used(execution: Execution, instrument: Instrument) -> tuple[str, ...]:
 
 def _slot(market: Market, rule: Rule, execution: Execution, slot: int, leg: Leg, time: pd.Timestamp) -> dict[str, Any]:
     """The fields of a slot's TERMS but for the accrual."""
-    instrument, half_spread = market.instruments[leg.contracts[0]], execution.half_spreads[slot]
+    instrument = market.instruments[leg.contracts[0]]
+    quoted, half_spread = half_spread_terms(execution, slot)
     inverse = instrument.settle is Settle.INVERSE
     if inverse:
         _refuse_sizes(market, leg)
-    fixed = half_spread is not None and is_number(half_spread)
-    maker, impact = execution.makers[slot], execution.impacts[slot]
-    limited = maker or impact > 0.0 or execution.participation is not None or execution.stresses
+    maker = execution.makers[slot]
     return {
         "present": 1,
         "derivative": int(instrument.derivative),
-        "quoted": int(not fixed),
-        "half_spread": half_spread if fixed else HALF_SPREAD,
+        "quoted": int(quoted),
+        "half_spread": half_spread,
         "leverage": rule.leverage,
         "maker": int(maker),
-        "impact": impact,
+        "impact": execution.impacts[slot],
         "impact_square_root": int(execution.impact_model is ImpactModel.SQUARE_ROOT),
-        "limited": int(limited),
+        "limited": int(limited(execution, slot)),
         "latency": execution.latencies[slot],
         "inverse": int(inverse),
         "contract": instrument.multiplier if inverse else 1.0,

@@ -66,7 +66,8 @@ def worker(root: str, bars: int) -> "subprocess.Popen[str]":
 
 def ask(process: "subprocess.Popen[str]", name: str) -> str:
     """One turn: the fastest call in a quarter of a second."""
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(name + "\n")
     process.stdin.flush()
     return process.stdout.readline()

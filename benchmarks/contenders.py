@@ -22,8 +22,8 @@ from task import Data, Floats
 
 import backtest as bt
 from backtest import ledger
-from backtest.result import Log, Prepared
 from backtest.prepare import prepare
+from backtest.result import Log, Prepared
 from backtest.simulate import simulate
 
 EQUITY, SOURCES, LOOP, VECTORBT = "carry-backtest, equity", "carry-backtest, twelve sources", "hand-written loop", "vectorbt"

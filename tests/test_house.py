@@ -17,7 +17,7 @@ SCRIPTS = sorted((ROOT / "strategies").glob("*.py"))
 
 # From left to right: a module imports what stands left of it. `backtest/__init__.py` is the front door and may see all rooms.
 ORDER = (
-    "_version", "errors", "instruments", "venues", "data", "rule", "execution", "currency", "market", "load", "joins", "memo", "rolling", "curve", "signals", "kernels", "orders", "payments", "coins", "terms", "tapes", "strategy", "ledger", "metrics", "kept", "liquidations",
+    "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "execution", "load", "joins", "memo", "rolling", "curve", "signals", "kernels", "orders", "payments", "coins", "terms", "tapes", "strategy", "ledger", "metrics", "kept", "liquidations",
     "result", "checks", "prepare", "simulate", "scenarios", "stress", "overview", "report", "cli",
 )  # fmt: skip
 # Imports to the right happen in a function, when the user asks for what stands there; these are all of them.

@@ -3,6 +3,7 @@ top-up is exactly enough.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import pytest
 from markets import FAR, NEAR, NEAR_EXPIRY, PERP, SPOT, START, ether, load, series, times
 
 import backtest as bt
+from backtest import kept, liquidations
 from backtest.data.schema import Tables
 from backtest.instruments import Settle
 from backtest.kept import maintenance
 from backtest.liquidations import COLUMNS
 from backtest.market import Market
+from backtest.report.blocks import Text
+from backtest.report.sections import liquidation_section
 
 EXECUTION = bt.Execution(
     maintenance=0.01, spot_fee=0.001, derivative_fee=0.0005, delivery_fee=0.0004, liquidation_fee=0.01, half_spread=0.0002
@@ -341,3 +345,60 @@ def test_a_leg_that_was_already_leaving_would_have_left_anyway(market: Market) -
     assert (row["kept_reason"], result.trades["reason"].iloc[row["trade"]]) == ("signal", "signal")
     assert row["kept_until"] == row["time"]
     assert not np.isnan(row["saved"])
+
+
+def test_of_very_many_liquidations_only_the_dearest_are_kept(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a top-up would have saved is told of as many as are asked for, by cost, in the words of the tables too; everything else of all."""
+    result = bt.run(rules(market)["perpetual"], market, execution=EXECUTION, leverage=30.0)
+    whole, sought = result.liquidations, ["top_up_by", "top_up", "kept_until", "kept_reason", "saved"]
+    assert len(whole) > 4
+    assert "dearest" not in repr(result)
+    monkeypatch.setattr(liquidations, "DEAREST", 3)
+    monkeypatch.setattr(liquidations, "LOOKED_AT", 0)
+    del result.liquidations
+    few = result.liquidations
+    pd.testing.assert_frame_equal(few.drop(columns=sought), whole.drop(columns=sought))
+    told = few["top_up"].notna()
+    assert set(few.index[told]) == set(whole["cost"].nlargest(3).index)
+    pd.testing.assert_frame_equal(few[told], whole[told])
+    assert few.loc[~told, sought].isin(["", np.nan, pd.NaT]).all(axis=None)
+    assert f"the 3 dearest of {len(whole)} only." in " ".join(repr(result).split())
+    (section,) = [section for section in (liquidation_section(result),) if section is not None]
+    assert any(isinstance(block, Text) and f"the 3 dearest of {len(whole)} only." in block.text for block in section.blocks)
+
+
+def test_as_many_are_kept_as_bars_can_be_looked_at(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liquidations, "DEAREST", 1)
+    monkeypatch.setattr(liquidations, "LOOKED_AT", 2 * len(market) + 5)
+    result = bt.run(rules(market)["perpetual"], market, execution=EXECUTION, leverage=30.0)
+    assert result.liquidations["top_up"].notna().sum() == 2
+
+
+def test_the_search_in_blocks_finds_what_a_search_in_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every rule, and some with two limits of which either comes first, on a market where spot and perpetual have no bars for ten hours now and then."""
+    tables = wild()
+    for name in (SPOT, PERP):
+        tables.bars[name] = tables.bars[name][(tables.bars[name].index.day_of_year % 2 == 0) | (tables.bars[name].index.hour > 10)]
+    market = load(tmp_path, tables, max_gap="1D", staleness="1D")
+    early, late = (np.where(np.arange(len(market)) % 90 < last, 1.0, 0.0) for last in (20, 80))
+    several = [replace(rules(market)["perpetual"], signal=signal, enter=0.5, exit=0.5, max_hold="40h") for signal in (early, late)]
+    seen = set[str]()
+    for rule in [*rules(market).values(), *several]:
+        found = []
+        for size in (1, 7, 10_000):
+            monkeypatch.setattr(kept, "FIRST_BLOCK", size)
+            monkeypatch.setattr(kept, "LARGEST_BLOCK", size)
+            found.append(bt.run(rule, market, execution=EXECUTION, leverage=12.0).liquidations)
+        pd.testing.assert_frame_equal(found[0], found[2])
+        pd.testing.assert_frame_equal(found[1], found[2])
+        seen |= set(found[0]["kept_reason"])
+    assert seen >= {"expiry", "end of data", "signal", "time", "days to expiry", "stop"}
+
+
+def test_blocks_grow_and_leave_no_bar_out() -> None:
+    assert list(kept.blocks(5, 5)) == []
+    found = list(kept.blocks(10, 200_000))
+    assert [end - first for first, end in found[:4]] == [1024, 2048, 4096, 8192]
+    assert (found[0][0], found[-1][1]) == (10, 200_000)
+    assert all(before[1] == after[0] for before, after in pairwise(found))
+    assert max(end - first for first, end in found) == 65_536

@@ -34,7 +34,8 @@ from backtest.data.store import open_dataset
 from backtest.errors import DataError, ParameterError
 from backtest.instruments import Instrument, Kind, Settle
 from backtest.load import load_market, note_gaps, resample, usual_step
-from backtest.market import AGE, DAY, YEAR, DatasetInfo, Market, frozen, instant, nanoseconds, utc
+from backtest.market import AGE, DAY, YEAR, DatasetInfo, Market, frozen, nanoseconds, utc
+from backtest.rule import instant
 
 
 def at(market: Market, time: str | pd.Timestamp) -> int:

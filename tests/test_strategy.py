@@ -267,7 +267,9 @@ def test_the_json_of_a_run_has_the_designs_keys(data: str, plain: None, here: Pa
     main(CashAndCarry, ["--data", data, "--enter", "none", "--exit", "none", "--min-days", "0", "--json", "run.json"])
     told = json.loads((here / "run.json").read_text())
     design = {"strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"}
-    assert set(told) == design | {"quote", "execution", "fills", "notes", "liquidations"}, "five keys beyond the design's, for who checks a run"
+    assert set(told) == design | {"quote", "execution", "fills", "notes", "liquidations"}, (
+        "five keys beyond the design's, for who checks a run"
+    )
     assert set(told["dataset"]) == {"name", "hash", "simulated"}
     assert set(told["metrics"]) == {
         "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from backtest.errors import ParameterError
 from backtest.instruments import Kind
 from backtest.joins import refuse_other_hours
-from backtest.market import DAY, Floats, Market, frozen
+from backtest.market import DAY, Floats, Market, frozen, whole_days
 from backtest.memo import THE_FUTURES, THE_SPOT, signal
 from backtest.rule import Leg, choice
 
@@ -151,7 +151,7 @@ def offered(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
         ahead = expiries(market, leg)[:, None] - market.stamps
         open_to_entry = (ahead > 0) & ~np.isnan(closes(market, leg))
         if leg.chain:
-            open_to_entry &= ahead >= round(leg.min_days * DAY)
+            open_to_entry &= ahead >= whole_days(leg.min_days)
         chosen = np.where(open_to_entry.any(axis=0), open_to_entry.argmax(axis=0), -1)
         chosen.flags.writeable = False
         return chosen

@@ -14,12 +14,12 @@ from backtest.curve.basket import basket_weights
 from backtest.curve.prices import annualized_premium, contango, days_to_expiry, expiries, premium
 from backtest.errors import DataError
 from backtest.instruments import Kind
-from backtest.market import DAY, Floats, Market, instant, nanoseconds, utc
+from backtest.market import DAY, Floats, Market, nanoseconds, utc
 from backtest.overview.begun import begun, market_by
 from backtest.overview.readings import answers
 from backtest.overview.scope import BEFORE, Scope
 from backtest.overview.view import Overview, Reading, Unit
-from backtest.rule import number
+from backtest.rule import instant, number
 from backtest.signals.carry import break_even_premium, net_carry
 
 CONTANGO = {1.0: "contango", -1.0: "backwardation", 0.0: "at spot"}

@@ -25,6 +25,7 @@ from backtest.report.summary import (
     interest_while_flat,
     liquidations,
     monthly_returns,
+    sought_words,
     traded_notional,
 )
 from backtest.report.words import UNKNOWN, instant, known, metric_rows, money, number, percent, plain, price, quantity, source_label
@@ -83,7 +84,8 @@ def liquidation_section(result: Reportable) -> Section | None:
     if any(event.action == "deleveraging" for event in events):
         blocks.append(Text("† Deleveraging: the venue took a winning position to close a loser's. No top-up prevents it.", "muted"))
     if any(known(event.top_up) for event in events):
-        blocks += [Heading("What a top-up in time would have saved"), Text(TOP_UP_NOTE, "muted"), _what_would_have_helped(events)]
+        note = Text(TOP_UP_NOTE + sought_words(events), "muted")
+        blocks += [Heading("What a top-up in time would have saved"), note, _what_would_have_helped(events)]
     return Section("liquidations", "Liquidations", "Liquidations", blocks, alarm=True)
 
 

@@ -231,6 +231,12 @@ def forced_words(events: Sequence[Liquidation]) -> str:
     return ", ".join(f"{count:,} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items() if count)
 
 
+def sought_words(events: Sequence[Liquidation]) -> str:
+    """Of how many liquidations it was sought what a top-up would have saved, where not of all."""
+    asked = [known(event.top_up) for event in events if event.action == "liquidation"]
+    return "" if all(asked) else f" Both were sought for the {sum(asked):,} dearest of {len(asked):,} only."
+
+
 def length(result: Reportable) -> str:
     """The run's length in days, or in hours below two days."""
     days = (result.end - result.start) / DAY

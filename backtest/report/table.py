@@ -19,6 +19,7 @@ from backtest.report.summary import (
     forced_words,
     liquidations,
     period,
+    sought_words,
 )
 from backtest.report.words import day, known, metric_rows, money, number, percent, plain, price, source_label
 
@@ -148,7 +149,7 @@ def _liquidations(result: Reportable) -> list[str]:
         lines.append(f"and {len(events) - len(worst):,} that cost less")
     if len(events) > 1:
         lines.append(row("all", "", money(-sum(event.cost for event in events), width=11)))
-    return [*lines, *textwrap.wrap(LIQUIDATION_NOTE, WIDTH, break_on_hyphens=False)]
+    return [*lines, *textwrap.wrap(LIQUIDATION_NOTE + sought_words(events), WIDTH, break_on_hyphens=False)]
 
 
 def _reasons(result: Reportable) -> list[str]:

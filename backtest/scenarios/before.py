@@ -11,8 +11,8 @@ import pandas as pd
 from backtest.errors import ParameterError
 from backtest.execution import Execution
 from backtest.instruments import Kind
-from backtest.market import Floats, Market, instant, nanoseconds, utc
-from backtest.rule import Leg, Rule, Sides, number
+from backtest.market import Floats, Market, nanoseconds, utc
+from backtest.rule import MOST, Duration, Leg, Rule, Sides, duration, instant, number
 
 if TYPE_CHECKING:
     from backtest.result import Result
@@ -152,9 +152,31 @@ def gains(before: Before, slot: str) -> Floats:
     return out
 
 
-def share(name: str, value: float) -> None:
-    """Raise ParameterError unless a value lies between 0 and 1."""
-    number(name, value, above=0.0)
+def given(name: str, value: object, what: str) -> None:
+    """Raise ParameterError for a value that may not be None and is."""
+    if value is None:
+        raise ParameterError(f"{name} must be a {what}: {name}=None; leave it out for the usual one")
+
+
+def factor(value: float) -> None:
+    """Raise ParameterError unless a value is a factor that spreads may grow by."""
+    given("factor", value, "number")
+    number("factor", value, above=0.0, most=MOST)
+
+
+def span(name: str, value: Duration) -> None:
+    """Raise ParameterError unless a value is a duration."""
+    given(name, value, "duration")
+    duration(name, value)
+
+
+def share(name: str, value: float, *, zero: bool = False) -> None:
+    """Raise ParameterError unless a value lies between 0 and 1; zero: 0 may be."""
+    given(name, value, "number")
+    if zero:
+        number(name, value, least=0.0)
+    else:
+        number(name, value, above=0.0)
     if value >= 1.0:
         raise ParameterError(f"{name} is a fraction of the price: {name}={value:g} must be below 1; a twentieth is 0.05")
 

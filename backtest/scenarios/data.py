@@ -9,9 +9,9 @@ import pandas as pd
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.execution import is_number
 from backtest.instruments import Kind
-from backtest.market import Market, instant, nanoseconds
-from backtest.rule import Duration, duration, number
-from backtest.scenarios.before import Before, Instant, Scenario, Scene, named, share
+from backtest.market import Market, nanoseconds
+from backtest.rule import Duration, duration, instant, shown
+from backtest.scenarios.before import Before, Instant, Scenario, Scene, factor, named, share, span
 from backtest.signals import HALF_SPREAD
 
 # prices of the contract itself; its index is another's
@@ -28,7 +28,7 @@ class Spreads(Scenario):
     factor: float = 5.0
 
     def __post_init__(self) -> None:
-        number("factor", self.factor, above=0.0)
+        factor(self.factor)
 
     def scene(self, before: Before) -> Scene:
         """Quotes move away from their mid; where the data have none, the setting or the usual 1 bp grows."""
@@ -99,7 +99,8 @@ class BasisGap(Scenario):
 
     def __post_init__(self) -> None:
         share("size", self.size)
-        instant("at", self.at), duration("duration", self.duration)
+        instant("at", self.at)
+        span("duration", self.duration)
 
     def scene(self, before: Before) -> Scene:
         """Every bar that the time touches is moved as a whole."""
@@ -134,6 +135,8 @@ class Outage(Scenario):
     end: Instant = None
 
     def __post_init__(self) -> None:
+        if self.venue is not None and not isinstance(self.venue, str):
+            raise ParameterError(f'venue must be a name like "binance": venue={shown(self.venue)}')
         instant("start", self.start), instant("end", self.end)
 
     def scene(self, before: Before) -> Scene:

@@ -9,9 +9,9 @@ import pandas as pd
 from backtest.errors import DataError, ParameterError
 from backtest.execution import is_number
 from backtest.instruments import Kind
-from backtest.market import instant, utc
-from backtest.rule import Duration, Sides, duration, number
-from backtest.scenarios.before import Before, Instant, Scenario, Scene, gains, share
+from backtest.market import utc
+from backtest.rule import Duration, Sides, instant
+from backtest.scenarios.before import Before, Instant, Scenario, Scene, factor, gains, share, span
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class WorstCase(Scenario):
     factor: float = 5.0
 
     def __post_init__(self) -> None:
-        number("factor", self.factor, above=0.0)
+        factor(self.factor)
 
     def scene(self, before: Before) -> Scene:
         """The stress multiplier of the execution grows."""
@@ -39,7 +39,7 @@ class SlowTransfers(Scenario):
     delay: Duration = "3D"
 
     def __post_init__(self) -> None:
-        duration("delay", self.delay)
+        span("delay", self.delay)
 
     def scene(self, before: Before) -> Scene:
         """The transfer delay of the execution is another."""
@@ -63,8 +63,7 @@ class Deleveraging(Scenario):
 
     def __post_init__(self) -> None:
         instant("at", self.at)
-        if self.gap:
-            share("gap", self.gap)
+        share("gap", self.gap, zero=True)
 
     def scene(self, before: Before) -> Scene:
         """The execution gets the instant."""
