@@ -37,6 +37,11 @@ def run(
     capital: cash at the market's start, in the quote currency. execution: costs and margin. changes: fields of the rule to set otherwise than the strategy
     does (size=0.3, leverage=2, resize=None, stop=0.05, …). Raises ParameterError for settings and DataError for data that the rule can't run on.
     """
+    if not isinstance(strategy, Strategy | Rule):
+        hint = f"give {strategy.__name__}()" if isinstance(strategy, type) else "give one, as CashAndCarry() or bt.Rule(…)"
+        raise ParameterError(f"a run needs a strategy or a rule: it got {shown(strategy)}; {hint}")
+    if not isinstance(market, Market):
+        raise ParameterError(f"a run needs a market: it got {shown(market)}; give bt.load_market(…)")
     if capital is None:
         raise ParameterError("capital must be a number: capital=None; leave it out for 100,000")
     number("capital", capital, above=0.0, most=MOST_CAPITAL)

@@ -227,3 +227,21 @@ def test_ruin_is_told_with_its_first_close() -> None:
 def test_a_run_that_loses_less_is_no_ruin() -> None:
     result = traded(spot(*path(100.0, 100.0, 60.0, 50.0)), size=1.0, **once(4))
     assert not any("zero" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("carry", r"^a run needs a strategy or a rule: it got .*carry.*; give one, as CashAndCarry\(\) or bt.Rule\(…\)$"),
+        (None, r"^a run needs a strategy or a rule: it got None; give one, as"),
+        (bt.Strategy, r"^a run needs a strategy or a rule: it got .*; give Strategy\(\)$"),
+    ],
+)
+def test_what_is_no_strategy_is_told_from_one(market: Market, given: Any, told: str) -> None:
+    with pytest.raises(ParameterError, match=told):
+        bt.run(given, market)
+
+
+def test_what_is_no_market_is_told_from_one(market: Market) -> None:
+    with pytest.raises(ParameterError, match=r"^a run needs a market: it got .*data/eth.*; give bt.load_market\(…\)$"):
+        bt.run(carry(market), "data/eth")  # type: ignore[arg-type]
