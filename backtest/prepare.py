@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from backtest import kernels as k
-from backtest.checks import check_instants, check_legs, check_thresholds
+from backtest.checks import check_legs, check_thresholds
 from backtest.coins import coin_prices
 from backtest.currency import mixed_quotes
 from backtest.curve import pairs
@@ -46,7 +46,6 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
     check_together(rule, execution)
     check_thresholds(market, rule)
     check_legs(market, rule, execution)
-    check_instants(market, execution)
     check_orders(market, rule, execution)
     notes: list[str] = []
     contracts = pairs(market, rule.long, rule.short)

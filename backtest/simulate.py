@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from backtest import kernels as k
+from backtest.checks import check_instants
 from backtest.errors import ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.market import Market, utc
@@ -53,6 +54,7 @@ def run(
             raise ParameterError(f'unknown parameter "{name}": {changes[name]}; {did_you_mean(name, known)}')
     rule = strategy if isinstance(strategy, Rule) else strategy.rule(market)
     prepared = prepare(market, replace(rule, **changes), execution or Execution())
+    check_instants(market, prepared.execution)
     check_leverage(market, prepared.rule, prepared.execution, prepared.terms, capital)
     log = simulate(prepared, float(capital))
     refuse_overflow(prepared, log)
