@@ -364,6 +364,10 @@ FAULTS = [
         fault("jump over the time to converge", KERNELS, "            horizon = min(horizon, account.converge_bar)\n", "            pass\n"),
         fault("jump over a premium that widens again", KERNELS, "            account.premium_level = min(account.stop_level, account.converge_level)\n", "            pass\n"),
         fault("jump over an annualized stop", KERNELS, "if account.annual_level < np.inf:", "if account.annual_level < -np.inf:"),
+        fault("jump: exposure does not walk", PREPARE, "        or rule.exposure is not None\n", ""),
+        fault("jump: drawdown does not walk", PREPARE, "        or rule.drawdown is not None\n", ""),
+        fault("jump: max_spread does not walk", PREPARE, "        or rule.max_spread is not None\n", ""),
+        fault("jump: min_depth does not walk", PREPARE, "        or rule.min_depth is not None\n", ""),
     ),
     *near(
         "test_golden_margin",
@@ -401,6 +405,9 @@ FAULTS = [
         fault("borrow limit: recall never", KERNELS, "and borrowed > max(account.available, 0.0)", "and False"),
         fault("borrow limit: recall after its instant", PREPARE, "market.stamps >= recalled.value", "market.stamps > recalled.value"),
         fault("borrow limit: none before any is known", PREPARE, 'np.nan_to_num(market.series("borrow_available"))', 'np.nan_to_num(market.series("borrow_available"), nan=np.inf)'),
+        # jumping is walking
+        fault("jump: deleveraging does not walk", PREPARE, "        or execution.deleveraged_at is not None\n", ""),
+        fault("jump: top-ups do not walk", PREPARE, "        or execution.top_up is not None\n", ""),
     ),
     *near(
         "test_golden_inverse",
@@ -428,6 +435,19 @@ FAULTS = [
         "SURVIVED",
         # entries and sizes
         fault("scale of the first pair", TAPES, "rows[p if len(rows) > 1 else 0][first : last + 1]", "rows[0][first : last + 1]"),
+    ),
+    *near(
+        "mutations",
+        # jumping is walking
+        fault("jump over what waits", KERNELS, "account.phase != ROLLING and not waiting(long, short):", "account.phase != ROLLING:"),
+        fault("jump: a resize with a scale does not walk", PREPARE, "        or (rule.scale is not None and rule.resize_factor < np.inf)\n", ""),
+    ),
+    *near(
+        "mutations",
+        # jumping is walking
+        fault("jump: inverse contracts do not walk", PREPARE, "coin_of(market, rule) is not None\n        or", "False\n        or"),
+        fault("jump: what can be borrowed does not walk", PREPARE, "        or borrow_limited(market, rule, execution)\n", ""),
+        fault("jump: wallets do not walk", PREPARE, "        or execution.wallets is not None\n        or", "        or"),
     ),
     *near(
         "mutations",
@@ -506,17 +526,6 @@ FAULTS = [
         # jumping is walking
         fault("jump over a change of terms", KERNELS, "min(final, account.horizon, account.period_end)", "min(final, account.horizon)"),
         fault("jump with the margin of the terms before", KERNELS, NEW_PERIOD, ""),
-        fault("jump over what waits", KERNELS, "account.phase != ROLLING and not waiting(long, short):", "account.phase != ROLLING:"),
-        fault("jump: inverse contracts do not walk", PREPARE, "coin_of(market, rule) is not None\n        or", "False\n        or"),
-        fault("jump: exposure does not walk", PREPARE, "        or rule.exposure is not None\n", ""),
-        fault("jump: drawdown does not walk", PREPARE, "        or rule.drawdown is not None\n", ""),
-        fault("jump: max_spread does not walk", PREPARE, "        or rule.max_spread is not None\n", ""),
-        fault("jump: min_depth does not walk", PREPARE, "        or rule.min_depth is not None\n", ""),
-        fault("jump: a resize with a scale does not walk", PREPARE, "        or (rule.scale is not None and rule.resize_factor < np.inf)\n", ""),
-        fault("jump: what can be borrowed does not walk", PREPARE, "        or borrow_limited(market, rule, execution)\n", ""),
-        fault("jump: deleveraging does not walk", PREPARE, "        or execution.deleveraged_at is not None\n", ""),
-        fault("jump: wallets do not walk", PREPARE, "        or execution.wallets is not None\n        or", "        or"),
-        fault("jump: top-ups do not walk", PREPARE, "        or execution.top_up is not None\n", ""),
     ),
 ]
 # fmt: on
