@@ -1658,7 +1658,8 @@ def advance(
                 side = -1
             if side != 0:
                 pair = pairs[number]
-                long.close, short.close = longs[CLOSE, pair.long_start + t], shorts[CLOSE, pair.short_start + t]
+                long.close = longs[CLOSE, pair.long_start + min(t, pair.long_last)]  # of a slot that the rule has not: its only bar
+                short.close = shorts[CLOSE, pair.short_start + min(t, pair.short_last)]
                 account.scale = scale[pair.start + t] if rule.scaled != 0 else 1.0
                 open_position(desk, pair, number, side, equity(account, long, short))
                 if account.phase == OPENING:
