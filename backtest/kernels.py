@@ -73,7 +73,7 @@ ACCOUNT = np.dtype(
     [
         *SOURCE_FIELDS,  # booked so far
         # money: the interest-bearing balance and where its index was last booked; of it in the short slot's wallet, and on its way there
-        ("capital", f8), ("balance", f8), ("rate_reference", f8), ("far", f8), ("transit", f8), ("transit_at", i8),
+        ("capital", f8), ("balance", f8), ("borrowing", i8), ("rate_reference", f8), ("far", f8), ("transit", f8), ("transit_at", i8),
         # equity[t] = constant + coefficient * pair_index[t] + balance * rate_index[t], while `hedged`
         ("constant", f8), ("coefficient", f8), ("hedged", i8), ("coin_reference", f8),
         # the trade
@@ -85,7 +85,7 @@ ACCOUNT = np.dtype(
         ("exit_level", f8), ("stop_level", f8), ("converge_level", f8), ("premium_level", f8), ("annual_level", f8), ("loss_level", f8),
         ("time_bar", i8), ("days_bar", i8), ("converge_bar", i8), ("roll_bar", i8), ("due_bar", i8), ("horizon", i8),
         # the bar
-        ("bar", i8), ("opened", i8), ("stamp", i8), ("borrow_rate", f8), ("borrow_rate_before", f8), ("idle_rate", f8), ("idle_rate_before", f8),
+        ("bar", i8), ("opened", i8), ("stamp", i8), ("was_on", i8), ("accrued_beside", f8), ("allowance", f8), ("borrow_rate", f8), ("borrow_rate_before", f8), ("idle_rate", f8), ("idle_rate_before", f8),
         ("pair_index", f8), ("exit_signal", f8), ("premium", f8), ("annualized", f8), ("illiquid", f8), ("scale", f8), ("available", f8),
         ("expected_at", i8), ("expected_rate", f8), ("next_payment", i8), ("coin", f8), ("coin_open", f8),
         # rows written; the terms in force
@@ -106,6 +106,14 @@ LEG = np.dtype(
     ],
     align=True,
 )  # fmt: skip
+POOL = np.dtype(
+    [
+        ("rules", i8), ("derivatives", i8),  # rules that trade, and their derivative slots
+        ("balance", f8), ("drawn", f8),  # all accounts' balances; what of it cross margin has drawn in this bar
+        ("exposure", f8), ("drawdown", f8), ("pause", i8), ("peak", f8), ("paused_until", i8), ("equity", f8),
+    ],
+    align=True,
+)  # fmt: skip
 TERMS = np.dtype(
     [
         ("present", i8), ("derivative", i8), ("inverse", i8), ("quoted", i8), ("limited", i8), ("maker", i8), ("latency", i8),
@@ -117,6 +125,7 @@ TERMS = np.dtype(
 )  # fmt: skip
 RULE = np.dtype(
     [
+        ("bars_at", i8), ("periods_end", i8),  # where its bars begin on the tapes by bar, where its terms end
         ("enter", f8), ("exit", f8), ("plus", i8), ("minus", i8), ("legs", i8), ("first_slot", i8), ("margin", i8), ("walks", i8),
         ("fraction", f8), ("scaled", i8), ("resize_factor", f8), ("stop", f8), ("stop_annualized", f8), ("loss", f8), ("exposure", f8), ("drawdown", f8),
         ("expiry_nanoseconds", i8), ("roll_nanoseconds", i8), ("max_hold", i8), ("converge", i8), ("cooldown", i8), ("pause", i8),
@@ -139,7 +148,7 @@ PAIR = np.dtype(
 LEDGER = np.dtype(
     [
         ("bar", i8), ("pair", i8), ("side", i8), *SOURCE_FIELDS,
-        ("balance", f8), ("rate_reference", f8), ("constant", f8), ("coefficient", f8), ("hedged", i8), ("coin_reference", f8),
+        ("balance", f8), ("borrowing", i8), ("rate_reference", f8), ("constant", f8), ("coefficient", f8), ("hedged", i8), ("coin_reference", f8),
         ("far", f8), ("transit", f8),
         ("long_quantity", f8), ("long_reference", f8), ("long_accrual", f8), ("long_coins", f8), ("long_share", f8), ("long_unit", f8),
         ("short_quantity", f8), ("short_reference", f8), ("short_accrual", f8), ("short_coins", f8), ("short_share", f8), ("short_unit", f8),
@@ -217,7 +226,7 @@ class Tapes(NamedTuple):
 
 
 class Desk(NamedTuple):
-    """The records that a step works on."""
+    """The records that a step works on: one rule's, and what all rules of a book share."""
 
     account: Record
     rule: Record
@@ -225,6 +234,7 @@ class Desk(NamedTuple):
     short: Record
     long_terms: Record
     short_terms: Record
+    pool: Record
 
 
 # ---------------------------------------------------------------- the ledger of changes
@@ -233,7 +243,7 @@ class Desk(NamedTuple):
 @kernel
 def equity(account: Record, long: Record, short: Record) -> float:
     """Equity at the close; the same sum, in the same order, as in `first_by_equity` and `fill_equity`."""
-    rate = account.borrow_rate if account.balance < 0.0 else account.idle_rate
+    rate = account.borrow_rate if account.borrowing != 0 else account.idle_rate
     if account.hedged != 0:
         return account.constant + account.coefficient * account.pair_index + account.balance * rate
     value = account.constant + account.balance * rate
@@ -253,11 +263,18 @@ def booked(account: Record) -> float:
 
 
 @kernel
-def pay(account: Record, slot: int, amount: float) -> None:
+def earn(desk: Desk, amount: float) -> None:
+    """Cash of an account is cash of the book."""
+    desk.account.balance += amount
+    desk.pool.balance += amount
+
+
+@kernel
+def pay(desk: Desk, slot: int, amount: float) -> None:
     """Cash of a slot, in its own wallet."""
-    account.balance += amount
+    earn(desk, amount)
     if slot == SHORT_SLOT:
-        account.far += amount
+        desk.account.far += amount
 
 
 @kernel
@@ -271,25 +288,26 @@ def gain_of(account: Record, leg: Record, value: float, coin: float) -> float:
 
 
 @routine
-def book_earnings(account: Record, leg: Record, terms: Record, accrual: float) -> None:
+def book_earnings(desk: Desk, leg: Record, terms: Record, accrual: float) -> None:
     """Post what one unit has earned since the last change: funding stays in the margin account, staking and borrow fee are cash."""
+    account = desk.account
     if leg.quantity != 0.0:
         earned = leg.quantity * (accrual - leg.accrual_reference)
         if terms.derivative != 0:
             account.funding += earned
         elif leg.quantity > 0.0:
             account.staking += earned
-            account.balance += earned
+            earn(desk, earned)
         else:
             account.borrow += earned
-            account.balance += earned
+            earn(desk, earned)
     leg.accrual_reference = accrual
 
 
 @routine
 def book(desk: Desk, long_value: float, short_value: float, coin: float, when: int) -> None:
     """Post every source up to the bar's open or end, at these values, and move the references here."""
-    account, _rule, long, short, long_terms, short_terms = desk
+    account, _rule, long, short, long_terms, short_terms, _ = desk
     gain = gain_of(account, long, long_value, coin)
     hedged = gain * long.share
     account.price_long += hedged
@@ -299,15 +317,15 @@ def book(desk: Desk, long_value: float, short_value: float, coin: float, when: i
     account.price_short += hedged
     account.legging += gain - hedged
     account.coin_reference = coin
-    if account.balance < 0.0:
+    if account.borrowing != 0:
         interest = account.balance * ((account.borrow_rate if when == AT_END else account.borrow_rate_before) - account.rate_reference)
         account.financing += interest
     else:
         interest = account.balance * ((account.idle_rate if when == AT_END else account.idle_rate_before) - account.rate_reference)
         account.idle_cash += interest
-    account.balance += interest
-    book_earnings(account, long, long_terms, long.accrual if when == AT_END else long.accrual_before)
-    book_earnings(account, short, short_terms, short.accrual if when == AT_END else short.accrual_before)
+    earn(desk, interest)
+    book_earnings(desk, long, long_terms, long.accrual if when == AT_END else long.accrual_before)
+    book_earnings(desk, short, short_terms, short.accrual if when == AT_END else short.accrual_before)
 
 
 @routine
@@ -338,9 +356,10 @@ def share_hedged(rule: Record, long: Record, short: Record) -> None:
 @routine
 def rebase(desk: Desk, when: int) -> None:
     """After a change: shares, where the money's index starts, the constants of the equity sum, and margin's side of the box."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, pool = desk
     share_hedged(rule, long, short)
-    if account.balance < 0.0:
+    account.borrowing = 1 if pool.balance < 0.0 else 0
+    if account.borrowing != 0:
         account.rate_reference = account.borrow_rate if when == AT_END else account.borrow_rate_before
     else:
         account.rate_reference = account.idle_rate if when == AT_END else account.idle_rate_before
@@ -353,8 +372,7 @@ def rebase(desk: Desk, when: int) -> None:
     account.coefficient = long.quantity if long.quantity != 0.0 else -short.quantity
     alike = long_terms.inverse == 0 and short_terms.inverse == 0 and (rule.legs == 1 or long.quantity == -short.quantity)
     account.hedged = 1 if account.coefficient != 0.0 and alike else 0
-    guard(long, long_terms, rule, spare(desk, LONG_SLOT))
-    guard(short, short_terms, rule, spare(desk, SHORT_SLOT))
+    guard_both(desk)
 
 
 @routine
@@ -376,6 +394,7 @@ def record(account: Record, long: Record, short: Record, row: Record) -> None:
     row.settlement = account.settlement
     row.liquidation = account.liquidation
     row.balance = account.balance
+    row.borrowing = account.borrowing
     row.rate_reference = account.rate_reference
     row.constant = account.constant
     row.coefficient = account.coefficient
@@ -466,30 +485,45 @@ def guard(leg: Record, terms: Record, rule: Record, spare: float) -> None:
         leg.stress_level = level - early if leg.quantity < 0.0 else -level - early
 
 
+@routine
+def guard_both(desk: Desk) -> None:
+    """Margin's sides of the box. Where several slots draw on the same cash, a slot that needs any is looked at bar by bar."""
+    _, rule, long, short, long_terms, short_terms, pool = desk
+    alone = rule.margin == CROSS and pool.derivatives == 1
+    guard(long, long_terms, rule, backing(desk, LONG_SLOT, spare_cash(desk, LONG_SLOT) if alone else 0.0))
+    guard(short, short_terms, rule, backing(desk, SHORT_SLOT, spare_cash(desk, SHORT_SLOT) if alone else 0.0))
+
+
 @kernel
-def breached(leg: Record, terms: Record, spare: float) -> bool:
-    """True if the margin account is below the maintenance margin at the bar's worst mark."""
+def margin_left(leg: Record, terms: Record, backing: float) -> float:
+    """What the margin account has above the maintenance margin at the bar's worst mark."""
     mark = leg.low if leg.quantity > 0.0 else leg.high
-    account = leg.collateral + spare + leg.quantity * (leg.margin_accrual - leg.entry_accrual) + leg.quantity * (mark - leg.entry)
-    return account < maintenance(terms, abs(leg.quantity) * mark)
+    account = leg.collateral + backing + leg.quantity * (leg.margin_accrual - leg.entry_accrual) + leg.quantity * (mark - leg.entry)
+    return account - maintenance(terms, abs(leg.quantity) * mark)
 
 
 @kernel
-def wallet(account: Record, rule: Record, slot: int) -> float:
+def wallet(desk: Desk, slot: int) -> float:
     """The cash that a slot may use."""
-    if rule.wallets == 0:
-        return account.balance
+    account = desk.account
+    if desk.rule.wallets == 0:
+        return desk.pool.balance
     return account.far if slot == SHORT_SLOT else account.balance - account.far - abs(account.transit)
 
 
+@kernel
+def spare_cash(desk: Desk, slot: int) -> float:
+    """What cross margin may still draw on: cash, but for what slots before this one have drawn in this bar."""
+    return max(wallet(desk, slot) - desk.pool.drawn, 0.0)
+
+
 @routine
-def spare(desk: Desk, slot: int) -> float:
-    """What a margin account may draw on besides its collateral: cash in cross mode, and the coins of the spot for an inverse contract. In its currency."""
-    account, rule, long, short, long_terms, short_terms = desk
-    _leg, other = (long, short) if slot == LONG_SLOT else (short, long)
-    inverse = long_terms.inverse if slot == LONG_SLOT else short_terms.inverse
-    value = max(wallet(account, rule, slot), 0.0) if rule.margin == CROSS else 0.0
-    if inverse != 0:
+def backing(desk: Desk, slot: int, cash: float) -> float:
+    """What a margin account may draw on besides its collateral, in its currency: cash, and the coins of the spot for an inverse contract."""
+    account, _, long, short, long_terms, short_terms, _ = desk
+    other, terms = (short, long_terms) if slot == LONG_SLOT else (long, short_terms)
+    value = cash
+    if terms.inverse != 0:
         value = value / account.coin if value > 0.0 else 0.0
         if other_is_spot(long_terms, short_terms, slot):
             value += max(other.quantity, 0.0)
@@ -581,12 +615,12 @@ def cost_of(leg: Record, terms: Record, notional: float, taker: bool) -> float:
 
 
 @routine
-def change_coins(account: Record, leg: Record, slot: int, size: float, collateral: float) -> None:
+def change_coins(desk: Desk, leg: Record, slot: int, size: float, collateral: float) -> None:
     """An inverse account that shrinks to a size pays out its share of the coins; one that grows gets collateral for what is added, so much a unit."""
     before = abs(leg.quantity)
     coins = (size - before) * collateral if size > before else leg.collateral * (size / before - 1.0)
     leg.collateral += coins
-    pay(account, slot, -coins * account.coin_open)
+    pay(desk, slot, -coins * desk.account.coin_open)
 
 
 @routine
@@ -596,7 +630,7 @@ def trade_leg(desk: Desk, slot: int, change: float, taker: bool, action: int, ro
     A derivative and a short spot live in an account apart: a fill settles it at the fill price and opens it anew; an inverse contract's keeps its coins.
     Coins of a spot that is held are an inverse contract's collateral.
     """
-    account, _, long, short, long_terms, short_terms = desk
+    account, _, long, short, long_terms, short_terms, _ = desk
     leg, other, terms = (long, short, long_terms) if slot == LONG_SLOT else (short, long, short_terms)
     inverse = terms.inverse != 0
     cost = cost_of(leg, terms, abs(change) if inverse else abs(change) * leg.open, taker)
@@ -607,7 +641,7 @@ def trade_leg(desk: Desk, slot: int, change: float, taker: bool, action: int, ro
     slippage = worth * cost if inverse else abs(change) * leg.open * cost
     account.fees -= fee
     account.slippage -= slippage
-    pay(account, slot, -fee)
+    pay(desk, slot, -fee)
     quantity = leg.quantity + change
     if abs(leg.target - quantity) <= ROUNDING * abs(leg.goal):
         quantity = leg.target
@@ -620,18 +654,18 @@ def trade_leg(desk: Desk, slot: int, change: float, taker: bool, action: int, ro
         if inverse:
             backed = other.quantity > 0.0 and other_is_spot(long_terms, short_terms, slot)
             if action != ROLLED:
-                change_coins(account, leg, slot, abs(quantity), 0.0 if backed else entry / terms.leverage)
+                change_coins(desk, leg, slot, abs(quantity), 0.0 if backed else entry / terms.leverage)
             leg.coins = leg.collateral - quantity * (entry + leg.entry_accrual)
         else:
             collateral = abs(quantity) * entry / terms.leverage
-            pay(account, slot, leg.collateral - collateral)
+            pay(desk, slot, leg.collateral - collateral)
             leg.collateral = collateral
     elif leg.quantity < 0.0 or quantity < 0.0:
         if leg.quantity != 0.0:
-            pay(account, slot, leg.quantity * (price - leg.entry))
+            pay(desk, slot, leg.quantity * (price - leg.entry))
         leg.entry = price
     else:
-        pay(account, slot, -change * price)
+        pay(desk, slot, -change * price)
     log_fill(account, slot, action, -change / price if inverse else change, leg.open, price, fee, slippage, row)
     leg.quantity = quantity
 
@@ -655,7 +689,7 @@ def note_exit(leg: Record, slot: int, reference: float, weight: float, trade: Re
 @routine
 def fill_leg(desk: Desk, slot: int, change: float, trade: Record, row: Record) -> None:
     """Fill an order, or the part of it that there is room for, and keep its reference where the trade has a place for it."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, _ = desk
     leg, terms = (long, long_terms) if slot == LONG_SLOT else (short, short_terms)
     taker = terms.maker == 0 or chased(rule, leg, account.opened)
     action = ENTERED if account.phase == OPENING else EXITED if account.phase == CLOSING else RESIZED
@@ -680,7 +714,7 @@ def value_at(leg: Record, terms: Record, price: float, coin: float) -> float:
 @routine
 def end_inside(desk: Desk, slot: int, price: float, coin: float, action: int, trade: Record, row: Record) -> None:
     """Within the bar the leg ends at `price`: its margin account pays out, less the delivery or liquidation fee."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, _ = desk
     leg, other, terms = (long, short, long_terms) if slot == LONG_SLOT else (short, long, short_terms)
     entry, money = (1.0 / price, coin) if terms.inverse != 0 else (price, 1.0)
     size = abs(leg.quantity)
@@ -700,7 +734,7 @@ def end_inside(desk: Desk, slot: int, price: float, coin: float, action: int, tr
         paid_out += absorbed
     elif action == SETTLED:
         account.settlement -= fee
-    pay(account, slot, paid_out)
+    pay(desk, slot, paid_out)
     log_fill(account, slot, action, leg.quantity / price if terms.inverse != 0 else -leg.quantity, price, price, fee, 0.0, row)
     note_exit(leg, slot, price, size, trade)
     leg.quantity = leg.target = leg.collateral = leg.coins = 0.0
@@ -709,7 +743,7 @@ def end_inside(desk: Desk, slot: int, price: float, coin: float, action: int, tr
 @routine
 def begin_trade(desk: Desk, trade: Record) -> None:
     """Just before the first fill."""
-    account, rule, long, short, _, _ = desk
+    account, rule, long, short, _, _, _ = desk
     account.started = 1
     account.entry_equity = booked(account)
     account.loss_level = account.entry_equity * (1.0 - rule.loss)
@@ -790,7 +824,7 @@ def unstakes(leg: Record, terms: Record, target: float) -> bool:
 @routine
 def order_both(desk: Desk, long_target: float, short_target: float, ready: int, keep: bool) -> None:
     """Change both targets; what sells staked coins is not ready before they are free, nor is its other leg."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, _ = desk
     if rule.unstake > 0 and (unstakes(long, long_terms, long_target) or unstakes(short, short_terms, short_target)):
         ready = max(ready, account.stamp + rule.unstake)
     order_anew(long, long_terms, long_target, ready, keep)
@@ -806,7 +840,7 @@ def tranche_of(whole_amount: float, k: int, n: int, step: float) -> float:
 @routine
 def order_tranche(desk: Desk, pair: Record, ready: int, keep: bool) -> None:
     """Targets of the present tranche, of an entry or of an exit, and when the next one is due."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, _ = desk
     k, n = account.tranche, account.tranches
     if account.phase == OPENING:
         of_long, of_short = tranche_of(long.goal, k, n, step_of(long_terms, pair)), tranche_of(short.goal, k, n, step_of(short_terms, pair))
@@ -824,7 +858,7 @@ def order_tranche(desk: Desk, pair: Record, ready: int, keep: bool) -> None:
 @routine
 def leave(desk: Desk, pair: Record, reason: int) -> None:
     """Close what is held, at once or in tranches. From here only margin and expiry can interrupt: the box opens on its other sides."""
-    account, rule, long, short, _, _ = desk
+    account, rule, long, short, _, _, _ = desk
     calm = reason >= DAYS
     account.phase = CLOSING
     account.reason = reason
@@ -845,7 +879,7 @@ def leave(desk: Desk, pair: Record, reason: int) -> None:
 @routine
 def forced_out(desk: Desk, reason: int) -> None:
     """A slot has ended inside the bar: the other one goes as soon as it can, whatever was planned."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, _ = desk
     if account.phase != CLOSING:
         account.reason = reason
     account.phase = CLOSING
@@ -871,7 +905,7 @@ def go(leg: Record, ready: int) -> None:
 @routine
 def arrive(desk: Desk) -> int:
     """Money under way that arrives at this bar's open: in a wallet, in the collateral, or in cash if the slot is no longer held. How many arrived."""
-    account, _, long, short, _, _ = desk
+    account, _, long, short, _, _, _ = desk
     count = 0
     if account.transit != 0.0 and account.opened >= account.transit_at:
         book_at_open(desk)
@@ -896,7 +930,7 @@ def receive(desk: Desk, slot: int) -> None:
         leg.collateral += leg.coming
     else:
         book_at_open(desk)
-        pay(desk.account, slot, leg.coming)
+        pay(desk, slot, leg.coming)
         rebase(desk, AT_OPEN)
     leg.coming = 0.0
 
@@ -904,7 +938,7 @@ def receive(desk: Desk, slot: int) -> None:
 @routine
 def fill_orders(desk: Desk, pair: Record, trade: Record, fills: npt.NDArray[np.void]) -> bool:
     """Orders decided at an earlier close fill at this bar's open, each leg at its own. True if anything traded."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, _ = desk
     long_change, short_change = order(account, rule, long, long_terms, pair), order(account, rule, short, short_terms, pair)
     if long_change == 0.0 and short_change == 0.0:
         return False
@@ -971,7 +1005,7 @@ def roll(
     desk: Desk, pair: Record, other: Record, fresh_long: Record, fresh_short: Record, trade: Record, fills: npt.NDArray[np.void]
 ) -> bool:
     """The dated slots go over to the next pair's contracts, in one bar or not at all; the rest stays. True if it was done."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, _ = desk
     of_long, of_short = pair.long_start != other.long_start, pair.short_start != other.short_start
     if (of_long and not can_roll(long, fresh_long, long_terms)) or (of_short and not can_roll(short, fresh_short, short_terms)):
         return False
@@ -992,7 +1026,7 @@ def roll(
 @routine
 def force(desk: Desk, slot: int, price: float, action: int, reason: int, trade: Record, row: Record) -> None:
     """A leg is taken at a price inside the bar; the other one is valued alongside and goes at the next open."""
-    account, _, long, short, long_terms, short_terms = desk
+    account, _, long, short, long_terms, short_terms, _ = desk
     leg = long if slot == LONG_SLOT else short
     alongside = price / leg.close
     coin = alongside * account.coin
@@ -1011,8 +1045,12 @@ def liquidated(desk: Desk, slot: int, trade: Record, fills: npt.NDArray[np.void]
     leg, terms = (desk.long, desk.long_terms) if slot == LONG_SLOT else (desk.short, desk.short_terms)
     if terms.derivative == 0 or leg.quantity == 0.0:
         return False
-    extra = spare(desk, slot)
-    if not breached(leg, terms, extra):
+    cash = spare_cash(desk, slot) if desk.rule.margin == CROSS else 0.0
+    extra = backing(desk, slot, cash)
+    if not margin_left(leg, terms, extra) < 0.0:
+        if cash > 0.0 and desk.rule.wallets == 0:
+            lacking = max(-margin_left(leg, terms, backing(desk, slot, 0.0)), 0.0)
+            desk.pool.drawn += lacking * desk.account.coin if terms.inverse != 0 else lacking
         return False
     mark = breach(leg, terms, extra, leg.margin_accrual) - leg.margin_accrual
     traded = 1.0 / leg.price_open if terms.inverse != 0 else leg.price_open
@@ -1052,7 +1090,7 @@ def check_margin(desk: Desk, trade: Record, fills: npt.NDArray[np.void]) -> bool
 @routine
 def settle(desk: Desk, pair: Record, trade: Record, fills: npt.NDArray[np.void]) -> bool:
     """Expiry inside the bar: the dated slot pays its settlement price, the other one goes at the next open. True if a position settled."""
-    account, _, long, short, long_terms, short_terms = desk
+    account, _, long, short, long_terms, short_terms, _ = desk
     long_ends, short_ends = account.bar >= pair.long_expiry_bar, account.bar >= pair.short_expiry_bar
     long_settles, short_settles = long_ends and long.quantity != 0.0, short_ends and short.quantity != 0.0
     if account.phase == CLOSING and not (long_settles or short_settles):
@@ -1089,8 +1127,8 @@ def shorts_spot(desk: Desk, side: int) -> bool:
 @routine
 def accrued(desk: Desk) -> float:
     """Interest, staking and borrow fees since the last fill: cash, but not yet in the balance."""
-    account, _, long, short, long_terms, short_terms = desk
-    cash = account.balance * ((account.borrow_rate if account.balance < 0.0 else account.idle_rate) - account.rate_reference)
+    account, _, long, short, long_terms, short_terms, _ = desk
+    cash = account.balance * ((account.borrow_rate if account.borrowing != 0 else account.idle_rate) - account.rate_reference)
     if long_terms.derivative == 0 and long.quantity != 0.0:
         cash += long.quantity * (long.accrual - long.accrual_reference)
     if short_terms.derivative == 0 and short.quantity != 0.0:
@@ -1104,13 +1142,13 @@ def wallet_now(desk: Desk, slot: int) -> float:
     account, rule = desk.account, desk.rule
     if rule.wallets != 0 and slot == SHORT_SLOT:
         return account.far
-    return wallet(account, rule, slot) + accrued(desk)
+    return wallet(desk, slot) + accrued(desk) + account.accrued_beside
 
 
 @routine
 def affordable(desk: Desk, slot: int, side: int) -> float:
     """Base units that the slot's wallet pays for, with what its account is worth at the close."""
-    account, _rule, long, short, long_terms, short_terms = desk
+    account, _rule, long, short, long_terms, short_terms, _ = desk
     leg, _other, terms, other_terms = (
         (long, short, long_terms, short_terms) if slot == LONG_SLOT else (short, long, short_terms, long_terms)
     )
@@ -1138,7 +1176,7 @@ def account_worth(account: Record, leg: Record, terms: Record) -> float:
 @routine
 def sized(desk: Desk, pair: Record, side: int, value: float) -> float:
     """Base quantity for an equity: what can be borrowed and paid for, in whole lots; 0 if too small to trade."""
-    account, rule, long, short, _, _ = desk
+    account, rule, long, short, _, _, _ = desk
     close = long.close if rule.first_slot == LONG_SLOT else short.close
     quantity = rule.fraction * value / close
     if rule.scaled != 0:
@@ -1147,6 +1185,8 @@ def sized(desk: Desk, pair: Record, side: int, value: float) -> float:
         quantity = min(quantity, account.available)
     if rule.wallets != 0:
         quantity = min(quantity, affordable(desk, LONG_SLOT, side), affordable(desk, SHORT_SLOT, side))
+    if account.allowance < np.inf:
+        quantity = min(quantity, account.allowance / close)
     quantity = whole(quantity, pair.lot)
     return quantity if quantity > 0.0 and quantity * close >= pair.least_notional else 0.0
 
@@ -1154,7 +1194,7 @@ def sized(desk: Desk, pair: Record, side: int, value: float) -> float:
 @routine
 def aim_both(desk: Desk, side: int, quantity: float) -> bool:
     """Goals of both slots for a base quantity; False if one of them comes to nothing."""
-    _, _rule, long, short, long_terms, short_terms = desk
+    _, _rule, long, short, long_terms, short_terms, _ = desk
     if long_terms.present != 0:
         aim(long, long_terms, side * quantity)
     if short_terms.present != 0:
@@ -1165,7 +1205,7 @@ def aim_both(desk: Desk, side: int, quantity: float) -> bool:
 @routine
 def open_position(desk: Desk, pair: Record, number: int, side: int, value: float) -> None:
     """Orders for the next open, if the size comes to something."""
-    account, rule, long, short, _long_terms, _short_terms = desk
+    account, rule, long, short, _, _, _ = desk
     quantity = sized(desk, pair, side, value)
     if quantity == 0.0 or not aim_both(desk, side, quantity):
         long.goal = short.goal = 0.0
@@ -1194,7 +1234,7 @@ def unfilled(rule: Record, leg: Record, stamp: int) -> bool:
 @routine
 def reason_to_leave(desk: Desk, value: float, drawn: bool) -> int:
     """The first of the reasons that holds at this close."""
-    account, rule, long, short, _, _ = desk
+    account, rule, long, short, _, _, _ = desk
     if account.complete != 0 and (account.premium >= account.stop_level or account.annualized >= account.annual_level):
         return STOP
     if account.started != 0 and value <= account.loss_level:
@@ -1224,20 +1264,20 @@ def reason_to_leave(desk: Desk, value: float, drawn: bool) -> int:
 
 
 @kernel
-def drifted(rule: Record, exposure: float, value: float) -> bool:
-    """True if |q|·close/(size·equity) has left [1/resize, resize]."""
-    ratio = exposure / (rule.fraction * value)
+def drifted(rule: Record, exposure: float, wanted: float) -> bool:
+    """True if the exposure over the one that is wanted has left [1/resize, resize]."""
+    ratio = exposure / wanted
     return ratio > rule.resize_factor or ratio < 1.0 / rule.resize_factor
 
 
 @routine
 def resize(desk: Desk, pair: Record, value: float) -> None:
     """Back to size when exposure has drifted."""
-    account, rule, long, short, _long_terms, _short_terms = desk
+    account, rule, long, short, _, _, _ = desk
     first = long if rule.first_slot == LONG_SLOT else short
     held = abs(first.quantity)
     scale = account.scale if rule.scaled != 0 else 1.0
-    if not scale > 0.0 or not drifted(rule, held * first.close / scale, value):
+    if not (scale > 0.0 and account.allowance > 0.0) or not drifted(rule, held * first.close, min(rule.fraction * value * scale, account.allowance)):
         return
     quantity = sized(desk, pair, account.side, value)
     if quantity == 0.0 or quantity == held:
@@ -1279,7 +1319,7 @@ def rolls(pair: Record, other: Record) -> bool:
 @routine
 def plan_roll(desk: Desk, pair: Record, other: Record, number: int) -> None:
     """A roll is ordered: it is ready when the slower of the slots that change is."""
-    account, _rule, _long, _short, long_terms, short_terms = desk
+    account, _, _, _, long_terms, short_terms, _ = desk
     latency = 0
     if pair.long_start != other.long_start:
         latency = long_terms.latency
@@ -1293,7 +1333,7 @@ def plan_roll(desk: Desk, pair: Record, other: Record, number: int) -> None:
 @routine
 def top_up(desk: Desk, slot: int) -> bool:
     """Send spare cash to a margin account that has become thin. True if any was sent."""
-    account, rule, long, short, long_terms, short_terms = desk
+    account, rule, long, short, long_terms, short_terms, _ = desk
     leg, terms = (long, long_terms) if slot == LONG_SLOT else (short, short_terms)
     if terms.derivative == 0 or leg.quantity == 0.0 or leg.target == 0.0 or leg.coming > 0.0:
         return False
@@ -1311,7 +1351,7 @@ def top_up(desk: Desk, slot: int) -> bool:
     if not amount > 0.0:
         return False
     book_at_close(desk)
-    pay(account, source, -amount - fee)
+    pay(desk, source, -amount - fee)
     account.fees -= fee
     leg.coming = amount
     leg.coming_at = account.stamp + delay
@@ -1331,7 +1371,7 @@ def rebalance(desk: Desk) -> bool:
         return False
     book_at_close(desk)
     account.fees -= rule.transfer_fee
-    pay(account, LONG_SLOT if difference > 0.0 else SHORT_SLOT, -rule.transfer_fee)
+    pay(desk, LONG_SLOT if difference > 0.0 else SHORT_SLOT, -rule.transfer_fee)
     if difference < 0.0:
         account.far += difference
     account.transit = difference
@@ -1404,7 +1444,7 @@ def first_by_equity(
     resizes = rule.resize_factor < np.inf
     while t < end:
         value = constant + coefficient * index[start + t] + balance * rate[t + 1]
-        if value <= loss_level or (resizes and drifted(rule, exposure * close[close_start + t], value)):
+        if value <= loss_level or (resizes and drifted(rule, exposure * close[close_start + t], rule.fraction * value)):
             return t
         t += 1
     return end
@@ -1471,6 +1511,13 @@ def first_before_expiry(stamps: npt.NDArray[np.int64], expiry: int, span: int, t
 
 
 @kernel
+def set_expiry_bars(account: Record, rule: Record, pair: Record, stamps: npt.NDArray[np.int64]) -> None:
+    """The first bars that are near enough to a pair's expiry to leave, or to roll."""
+    account.days_bar = first_before_expiry(stamps, pair.expiry, rule.expiry_nanoseconds, account.bar)
+    account.roll_bar = first_before_expiry(stamps, pair.expiry, rule.roll_nanoseconds, account.bar)
+
+
+@kernel
 def set_horizon(account: Record, pair: Record) -> None:
     """The first bar from which the account must be looked at, whatever its signals; past `converge_bar` a premium that has not narrowed is a side of the box."""
     horizon = min(account.time_bar, account.days_bar, account.roll_bar, pair.long_expiry_bar, pair.short_expiry_bar)
@@ -1484,43 +1531,97 @@ def set_horizon(account: Record, pair: Record) -> None:
     account.horizon = horizon
 
 
+@routine
+def share_balance(
+    accounts: npt.NDArray[np.void], legs: npt.NDArray[np.void], rules: npt.NDArray[np.void], terms: npt.NDArray[np.void], pool: Record,
+    ledger: npt.NDArray[np.void], when: int,
+) -> None:  # fmt: skip
+    """Where a change has made the book's balance negative, or no longer, all balances are fixed anew, and the sign of their sum is in force."""
+    borrowing, alike = 1 if pool.balance < 0.0 else 0, True
+    for i in range(accounts.shape[0]):
+        alike = alike and accounts[i].borrowing == borrowing
+    if alike:
+        return
+    for i in range(accounts.shape[0]):
+        account, period = accounts[i], terms[accounts[i].period]
+        desk = Desk(account, rules[i], legs[i, 0], legs[i, 1], period[0], period[1], pool)
+        if when == AT_OPEN:
+            book_at_open(desk)
+        else:
+            book_at_close(desk)
+    for i in range(accounts.shape[0]):
+        account, period = accounts[i], terms[accounts[i].period]
+        rebase(Desk(account, rules[i], legs[i, 0], legs[i, 1], period[0], period[1], pool), when)
+        record(account, legs[i, 0], legs[i, 1], ledger[i, account.changes])
+
+
+@routine
+def look_around(
+    accounts: npt.NDArray[np.void], legs: npt.NDArray[np.void], rules: npt.NDArray[np.void], terms: npt.NDArray[np.void], pool: Record, i: int
+) -> None:  # fmt: skip
+    """What the other rules leave this one: of the book's exposure, and of the cash that has accrued."""
+    account = accounts[i]
+    account.allowance, account.accrued_beside = pool.exposure * pool.equity if pool.exposure < np.inf else np.inf, 0.0
+    for j in range(accounts.shape[0]):
+        if j != i:
+            account.allowance -= exposure_of(accounts[j], rules[j], legs[j, 0], legs[j, 1])
+            if rules[i].top_up > 0.0:
+                period = terms[accounts[j].period]
+                account.accrued_beside += accrued(Desk(accounts[j], rules[j], legs[j, 0], legs[j, 1], period[0], period[1], pool))
+
+
+@kernel
+def exposure_of(account: Record, rule: Record, long: Record, short: Record) -> float:
+    """What a rule holds or aims at, at its first slot's close."""
+    first = long if rule.first_slot == LONG_SLOT else short
+    if account.phase == FLAT:
+        return 0.0
+    held = abs(first.quantity)
+    return (held if account.phase == CLOSING else max(held, abs(first.goal))) / abs(first.unit) * first.close
+
+
 @njit(cache=True, nogil=True, **FROM_PYTHON)
 def advance(
-    account: Record, legs: npt.NDArray[np.void], rule: Record, terms: npt.NDArray[np.void], tapes: Tapes, first_opened: int,
-    ledger: npt.NDArray[np.void], fills: npt.NDArray[np.void], trades: npt.NDArray[np.void], first: int, final: int, jump: bool,
+    accounts: npt.NDArray[np.void], legs: npt.NDArray[np.void], rules: npt.NDArray[np.void], terms: npt.NDArray[np.void], pool: Record, tapes: Tapes,
+    first_opened: int, ledger: npt.NDArray[np.void], fills: npt.NDArray[np.void], trades: npt.NDArray[np.void], first: int, final: int, jump: bool,
 ) -> int:  # fmt: skip
     """Run bars [first, final) and return the bar to go on with: `final`, or an earlier one when the logs need room first.
 
-    legs: long, short, and two more for the quotes of a roll. With jump=False the step is taken at every bar: the same trades and the same numbers.
+    A row of accounts, rules, legs and logs is a rule's; a last one may be the reserve, which only earns interest. legs: long, short, and two more for the
+    quotes of a roll. With jump=False the step is taken at every bar: the same trades and the same numbers.
     """
     (
         plus, minus, stamps, candidate, pairs, longs, shorts, rates, periods, long_orders, short_orders, long_coin, short_coin, coin,
         scale, illiquid, available, expected_at, expected_rate, next_payment,
     ) = tapes  # fmt: skip
     borrow, idle = rates[BORROW], rates[IDLE]
-    long, short, fresh_long, fresh_short = legs[0], legs[1], legs[2], legs[3]
-    desk = Desk(account, rule, long, short, terms[account.period, 0], terms[account.period, 1])
-    jumps = jump and rule.walks == 0
+    count, several = accounts.shape[0], accounts.shape[0] > 1
+    rows = ROWS_A_BAR + (3 * count if several else 0)
     t = first
     while t < final:
-        if (
-            account.changes + ROWS_A_BAR > ledger.shape[0]
-            or account.fills + ROWS_A_BAR > fills.shape[0]
-            or account.trades + ROWS_A_BAR > trades.shape[0]
-        ):
-            return t
-        if jumps and account.phase != ROLLING and not waiting(long, short):
-            if account.phase == FLAT:
-                t = max(t, account.idle_until)
-                end = final
-                if t < end and rule.plus != 0:
-                    end = first_entry(plus.entry, t, end, rule.enter)
-                if t < end and rule.minus != 0:
-                    end = first_entry(minus.entry, t, end, rule.enter)
-                t = max(t, end)
+        for i in range(count):
+            account = accounts[i]
+            if account.changes + rows > ledger.shape[1] or account.fills + rows > fills.shape[1] or account.trades + rows > trades.shape[1]:
+                return t
+        # ---- the next bar at which anything may happen to any rule
+        nearest = final if jump else t
+        for i in range(pool.rules):
+            if nearest <= t:
+                break
+            account, rule, long, short = accounts[i], rules[i], legs[i, 0], legs[i, 1]
+            if rule.walks != 0 or account.phase == ROLLING or waiting(long, short):
+                nearest = t
+            elif account.phase == FLAT:
+                start = max(t, account.idle_until)
+                end = nearest
+                if start < end and rule.plus != 0:
+                    end = first_entry(plus.entry, rule.bars_at + start, rule.bars_at + end, rule.enter) - rule.bars_at
+                if start < end and rule.minus != 0:
+                    end = first_entry(minus.entry, rule.bars_at + start, rule.bars_at + end, rule.enter) - rule.bars_at
+                nearest = end
             else:
                 pair = pairs[account.pair]
-                end = max(t, min(final, account.horizon, account.period_end))
+                end = max(t, min(nearest, account.horizon, account.period_end))
                 end = (
                     first_exit(plus, account, long, short, pair, t, end)
                     if account.side > 0
@@ -1528,148 +1629,179 @@ def advance(
                 )
                 if t < end and (account.loss_level > -np.inf or rule.resize_factor < np.inf):
                     index = plus.pair_index if account.side > 0 else minus.pair_index
-                    rate = borrow if account.balance < 0.0 else idle
+                    rate = borrow if account.borrowing != 0 else idle
                     if rule.first_slot == LONG_SLOT:
                         end = first_by_equity(
                             account, rule, abs(long.quantity), index, rate, longs[CLOSE], pair.start, pair.long_start, t, end
                         )
                     else:
                         end = first_by_equity(account, rule, abs(short.quantity), index, rate, shorts[CLOSE], pair.start, pair.short_start, t, end)  # fmt: skip
-                t = end
-            if t >= final:
-                break
-        # ---- the step
-        account.bar, account.opened, account.stamp = t, stamps[t - 1] if t > 0 else first_opened, stamps[t]
-        account.borrow_rate, account.borrow_rate_before = borrow[t + 1], borrow[t]
-        account.idle_rate, account.idle_rate_before = idle[t + 1], idle[t]
-        if t >= account.period_end:
-            while account.period + 1 < periods.shape[0] and t >= periods[account.period + 1]:
-                account.period += 1
-            account.period_end = periods[account.period + 1] if account.period + 1 < periods.shape[0] else NEVER
-            desk = Desk(account, rule, long, short, terms[account.period, 0], terms[account.period, 1])
-            guard(long, desk.long_terms, rule, spare(desk, LONG_SLOT))
-            guard(short, desk.short_terms, rule, spare(desk, SHORT_SLOT))
-        if rule.walks != 0:
-            if coin.shape[1] > 1:
-                account.coin_open, account.coin = coin[COIN_OPEN, t], coin[COIN_CLOSE, t]
-            account.available = available[t] if rule.borrow_limited != 0 else np.inf
-        if rule.times_funding != 0:
-            account.expected_at, account.expected_rate, account.next_payment = expected_at[t], expected_rate[t], next_payment[t]
-        was_on, drawn, called_off = account.phase != FLAT, False, False
-        if was_on:
-            pair = pairs[account.pair]
-            side = account.side
-            if side > 0:
-                load_pair(account, rule, plus, scale, illiquid, pair.start + min(t, pair.last))
-            else:
-                load_pair(account, rule, minus, scale, illiquid, pair.start + min(t, pair.last))
-            long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
-            load_quote(long, desk.long_terms, longs, long_orders, long_coin, pair.long_start + min(t, pair.long_last), long_accrual)
-            load_quote(short, desk.short_terms, shorts, short_orders, short_coin, pair.short_start + min(t, pair.short_last), short_accrual)
-        if rule.transfers != 0 and arrive(desk) > 0:
-            record(account, long, short, ledger[account.changes])
-        if account.phase != FLAT:
-            trade = trades[account.trades]
-            complete = account.complete
+                nearest = end
+        t = nearest
+        if t >= final:
+            break
+        # ---- the bar
+        for i in range(count):
+            account, rule = accounts[i], rules[i]
+            account.bar, account.opened, account.stamp = t, stamps[t - 1] if t > 0 else first_opened, stamps[t]
+            account.borrow_rate, account.borrow_rate_before = borrow[t + 1], borrow[t]
+            account.idle_rate, account.idle_rate_before = idle[t + 1], idle[t]
+            account.was_on = 1 if account.phase != FLAT else 0
+            if t >= account.period_end:
+                while account.period + 1 < rule.periods_end and t >= periods[account.period + 1]:
+                    account.period += 1
+                account.period_end = periods[account.period + 1] if account.period + 1 < rule.periods_end else NEVER
+                guard_both(
+                    Desk(account, rule, legs[i, 0], legs[i, 1], terms[account.period, 0], terms[account.period, 1], pool)
+                )
+            if rule.walks != 0:
+                if coin.shape[1] > 1:
+                    account.coin_open, account.coin = coin[COIN_OPEN, rule.bars_at + t], coin[COIN_CLOSE, rule.bars_at + t]
+                account.available = available[rule.bars_at + t] if rule.borrow_limited != 0 else np.inf
+            if rule.times_funding != 0:
+                at = rule.bars_at + t
+                account.expected_at, account.expected_rate, account.next_payment = expected_at[at], expected_rate[at], next_payment[at]
+            if account.was_on != 0:
+                long, short, pair = legs[i, 0], legs[i, 1], pairs[account.pair]
+                long_terms, short_terms = terms[account.period, 0], terms[account.period, 1]
+                if account.side > 0:
+                    load_pair(account, rule, plus, scale, illiquid, pair.start + min(t, pair.last))
+                else:
+                    load_pair(account, rule, minus, scale, illiquid, pair.start + min(t, pair.last))
+                long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if account.side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
+                load_quote(long, long_terms, longs, long_orders, long_coin, pair.long_start + min(t, pair.long_last), long_accrual)
+                load_quote(short, short_terms, shorts, short_orders, short_coin, pair.short_start + min(t, pair.short_last), short_accrual)
+        # ---- arrivals and fills
+        for i in range(pool.rules):
+            account, rule, long, short = accounts[i], rules[i], legs[i, 0], legs[i, 1]
+            desk = Desk(account, rule, long, short, terms[account.period, 0], terms[account.period, 1], pool)
             changed = False
-            if account.phase == ROLLING:
-                if account.opened >= account.roll_ready:
-                    other = pairs[account.next_pair]
-                    load_rarely(
-                        fresh_long, desk.long_terms, longs, long_orders, long_coin, other.long_start + min(t, other.long_last), long_accrual
-                    )
-                    load_rarely(
-                        fresh_short,
-                        desk.short_terms,
-                        shorts,
-                        short_orders,
-                        short_coin,
-                        other.short_start + min(t, other.short_last),
-                        short_accrual,
-                    )
-                    changed = roll(desk, pair, other, fresh_long, fresh_short, trade, fills)
-                    if changed:
-                        complete, pair = 0, other
-                        if side > 0:
-                            load_pair(account, rule, plus, scale, illiquid, pair.start + min(t, pair.last))
-                        else:
-                            load_pair(account, rule, minus, scale, illiquid, pair.start + min(t, pair.last))
-                        account.days_bar = first_before_expiry(stamps, pair.expiry, rule.expiry_nanoseconds, t)
-                        account.roll_bar = first_before_expiry(stamps, pair.expiry, rule.roll_nanoseconds, t)
-            elif waiting(long, short):
-                started = account.started
-                changed = fill_orders(desk, pair, trade, fills)
-                if started == 0 and account.started != 0 and rule.max_hold < NEVER:
-                    account.time_bar = first_at(stamps, account.opened + rule.max_hold, t)
-            if changed:
-                if complete == 0 and account.complete != 0 and rule.converge < NEVER:
-                    account.converge_bar = first_at(stamps, account.opened + rule.converge, t)
-                rebase(desk, AT_OPEN)
-                record(account, long, short, ledger[account.changes])
-            forced = False
-            if rule.margin != OFF or t == rule.deleverage_bar:
-                forced = check_margin(desk, trade, fills)
-            if t >= pair.long_expiry_bar or t >= pair.short_expiry_bar:
-                forced = settle(desk, pair, trade, fills) or forced
-            if forced:
-                record(account, long, short, ledger[account.changes])
-            retire(desk, trade)
-        if rule.drawdown < np.inf:
-            value = equity(account, long, short)
-            account.peak = max(account.peak, value)
-            drawn = value <= account.peak * (1.0 - rule.drawdown)
-            if drawn:
-                account.peak = value
-                account.paused_until = account.stamp + rule.pause
-        if account.phase != FLAT:
-            value, unstarted = equity(account, long, short), account.started == 0
-            decide(desk, pair, trade, value, drawn)
-            called_off = unstarted and account.phase == FLAT
-            number = candidate[t]
-            if account.phase == HELD and t >= account.roll_bar and number >= 0 and number != account.pair and not waiting(long, short):
-                pays = plus.entry.values[t] if side > 0 else minus.entry.values[t]
-                if pays >= rule.enter and rolls(pair, pairs[number]):
-                    plan_roll(desk, pair, pairs[number], number)
-            if account.phase == HELD and rule.resize_factor < np.inf and not waiting(long, short):
-                resize(desk, pair, value)
-            if rule.top_up > 0.0 and account.phase != FLAT:
-                sent = top_up(desk, LONG_SLOT)
-                sent = top_up(desk, SHORT_SLOT) or sent
-                if sent:
-                    record(account, long, short, ledger[account.changes])
+            if rule.transfers != 0 and arrive(desk) > 0:
+                record(account, long, short, ledger[i, account.changes])
+                changed = True
+            if account.phase != FLAT and (account.phase == ROLLING or waiting(long, short)):
+                trade, pair, complete, filled = trades[i, account.trades], pairs[account.pair], account.complete, False
+                if account.phase == ROLLING:
+                    if account.opened >= account.roll_ready:
+                        other, fresh_long, fresh_short = pairs[account.next_pair], legs[i, 2], legs[i, 3]
+                        long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if account.side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
+                        place = other.long_start + min(t, other.long_last)
+                        load_rarely(fresh_long, desk.long_terms, longs, long_orders, long_coin, place, long_accrual)
+                        place = other.short_start + min(t, other.short_last)
+                        load_rarely(fresh_short, desk.short_terms, shorts, short_orders, short_coin, place, short_accrual)
+                        filled = roll(desk, pair, other, fresh_long, fresh_short, trade, fills[i])
+                        if filled:
+                            complete = 0
+                            if account.side > 0:
+                                load_pair(account, rule, plus, scale, illiquid, other.start + min(t, other.last))
+                            else:
+                                load_pair(account, rule, minus, scale, illiquid, other.start + min(t, other.last))
+                            set_expiry_bars(account, rule, other, stamps)
+                else:
+                    started = account.started
+                    filled = fill_orders(desk, pair, trade, fills[i])
+                    if started == 0 and account.started != 0 and rule.max_hold < NEVER:
+                        account.time_bar = first_at(stamps, account.opened + rule.max_hold, t)
+                if filled:
+                    if complete == 0 and account.complete != 0 and rule.converge < NEVER:
+                        account.converge_bar = first_at(stamps, account.opened + rule.converge, t)
+                    rebase(desk, AT_OPEN)
+                    record(account, long, short, ledger[i, account.changes])
+                    changed = True
+            if several and changed:
+                share_balance(accounts, legs, rules, terms, pool, ledger, AT_OPEN)
+        # ---- margin and expiry
+        pool.drawn = 0.0
+        for i in range(pool.rules):
+            account, rule, long, short = accounts[i], rules[i], legs[i, 0], legs[i, 1]
             if account.phase != FLAT:
-                if account.tranche < account.tranches:
-                    account.due_bar = first_at(stamps, account.due, t + 1)
-                set_horizon(account, pair)
-        if was_on and account.phase == FLAT and not called_off:
-            account.idle_until = first_at(stamps, account.exit_time + rule.cooldown, t) if rule.cooldown > 0 and account.trades > 0 else t
-        if (
-            account.phase == FLAT
-            and not called_off
-            and t >= account.idle_until
-            and candidate[t] >= 0
-            and account.stamp >= account.paused_until
-        ):
-            number = candidate[t]
-            side = 0
-            if rule.plus != 0 and plus.entry.values[t] >= rule.enter:
-                side = 1
-            elif rule.minus != 0 and minus.entry.values[t] >= rule.enter:
-                side = -1
-            if side != 0:
-                pair = pairs[number]
-                long.close = longs[CLOSE, pair.long_start + min(t, pair.long_last)]  # of a slot that the rule has not: its only bar
-                short.close = shorts[CLOSE, pair.short_start + min(t, pair.short_last)]
-                account.scale = scale[pair.start + t] if rule.scaled != 0 else 1.0
-                open_position(desk, pair, number, side, equity(account, long, short))
-                if account.phase == OPENING:
-                    account.days_bar = first_before_expiry(stamps, pair.expiry, rule.expiry_nanoseconds, t)
-                    account.roll_bar = first_before_expiry(stamps, pair.expiry, rule.roll_nanoseconds, t)
+                desk = Desk(account, rule, long, short, terms[account.period, 0], terms[account.period, 1], pool)
+                pair, trade, forced = pairs[account.pair], trades[i, account.trades], False
+                if rule.margin != OFF or t == rule.deleverage_bar:
+                    forced = check_margin(desk, trade, fills[i])
+                if t >= pair.long_expiry_bar or t >= pair.short_expiry_bar:
+                    forced = settle(desk, pair, trade, fills[i]) or forced
+                if forced:
+                    record(account, long, short, ledger[i, account.changes])
+                    if several:
+                        share_balance(accounts, legs, rules, terms, pool, ledger, AT_END)
+                retire(desk, trade)
+        # ---- the closes
+        all_drawn = False
+        if pool.exposure < np.inf or pool.drawdown < np.inf:
+            pool.equity = 0.0
+            for i in range(count):
+                pool.equity += equity(accounts[i], legs[i, 0], legs[i, 1])
+            pool.peak = max(pool.peak, pool.equity)
+            if pool.drawdown < np.inf and pool.equity <= pool.peak * (1.0 - pool.drawdown):
+                all_drawn = True
+                pool.peak = pool.equity
+                pool.paused_until = accounts[0].stamp + pool.pause
+        # ---- decisions
+        for i in range(pool.rules):
+            account, rule, long, short = accounts[i], rules[i], legs[i, 0], legs[i, 1]
+            desk = Desk(account, rule, long, short, terms[account.period, 0], terms[account.period, 1], pool)
+            drawn, called_off, sent = all_drawn, False, False
+            number = candidate[rule.bars_at + t]
+            account.allowance = np.inf
+            if pool.exposure < np.inf or (several and rule.top_up > 0.0):
+                look_around(accounts, legs, rules, terms, pool, i)
+            if rule.drawdown < np.inf:
+                value = equity(account, long, short)
+                account.peak = max(account.peak, value)
+                if value <= account.peak * (1.0 - rule.drawdown):
+                    drawn = True
+                    account.peak = value
+                    account.paused_until = account.stamp + rule.pause
+            if account.phase != FLAT:
+                pair, trade = pairs[account.pair], trades[i, account.trades]
+                value, unstarted = equity(account, long, short), account.started == 0
+                decide(desk, pair, trade, value, drawn)
+                called_off = unstarted and account.phase == FLAT
+                if account.phase == HELD and t >= account.roll_bar and number >= 0 and number != account.pair and not waiting(long, short):
+                    pays = plus.entry.values[rule.bars_at + t] if account.side > 0 else minus.entry.values[rule.bars_at + t]
+                    if pays >= rule.enter and rolls(pair, pairs[number]):
+                        plan_roll(desk, pair, pairs[number], number)
+                if account.phase == HELD and rule.resize_factor < np.inf and not waiting(long, short):
+                    resize(desk, pair, value)
+                if rule.top_up > 0.0 and account.phase != FLAT:
+                    sent = top_up(desk, LONG_SLOT)
+                    sent = top_up(desk, SHORT_SLOT) or sent
+                if account.phase != FLAT:
                     if account.tranche < account.tranches:
                         account.due_bar = first_at(stamps, account.due, t + 1)
                     set_horizon(account, pair)
-        if rule.wallets != 0 and account.phase == FLAT and not called_off and rebalance(desk):
-            record(account, long, short, ledger[account.changes])
+            if account.was_on != 0 and account.phase == FLAT and not called_off:
+                account.idle_until = first_at(stamps, account.exit_time + rule.cooldown, t) if rule.cooldown > 0 and account.trades > 0 else t
+            if (
+                account.phase == FLAT
+                and not called_off
+                and t >= account.idle_until
+                and number >= 0
+                and account.stamp >= max(account.paused_until, pool.paused_until)
+            ):
+                side = 0
+                if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >= rule.enter:
+                    side = 1
+                elif rule.minus != 0 and minus.entry.values[rule.bars_at + t] >= rule.enter:
+                    side = -1
+                if side != 0:
+                    pair = pairs[number]
+                    long.close = longs[CLOSE, pair.long_start + min(t, pair.long_last)]  # of a slot that the rule has not: its only bar
+                    short.close = shorts[CLOSE, pair.short_start + min(t, pair.short_last)]
+                    account.scale = scale[pair.start + t] if rule.scaled != 0 else 1.0
+                    open_position(desk, pair, number, side, equity(account, long, short))
+                    if account.phase == OPENING:
+                        set_expiry_bars(account, rule, pair, stamps)
+                        if account.tranche < account.tranches:
+                            account.due_bar = first_at(stamps, account.due, t + 1)
+                        set_horizon(account, pair)
+            if rule.wallets != 0 and account.phase == FLAT and not called_off:
+                sent = rebalance(desk) or sent
+            if sent:
+                record(account, long, short, ledger[i, account.changes])
+                if several:
+                    share_balance(accounts, legs, rules, terms, pool, ledger, AT_END)
         t += 1
     return final
 
@@ -1703,16 +1835,15 @@ def fill_equity(
     """
     n = out.shape[0]
     end = ledger[0].bar if rows > 0 else n
-    rate = rates[BORROW] if capital < 0.0 else rates[IDLE]
     out[:end] = capital
-    add_linear(out[:end], capital, 0.0, rate[1 : end + 1])
+    add_linear(out[:end], capital, 0.0, rates[IDLE][1 : end + 1])
     for r in range(rows):
         row = ledger[r]
         begin, end = row.bar, ledger[r + 1].bar if r + 1 < rows else n
         if end <= begin:
             continue
         target = out[begin:end]
-        money = rates[BORROW] if row.balance < 0.0 else rates[IDLE]
+        money = rates[BORROW] if row.borrowing != 0 else rates[IDLE]
         rate = money[begin + 1 : end + 1]
         pair = pairs[row.pair]
         constant, balance, coefficient = row.constant, row.balance, row.coefficient
@@ -1768,7 +1899,7 @@ def fill_sources(
         for k in range(out.shape[0]):
             if booked[r, k] != 0.0:  # a source that never flows leaves its page of zeros untouched
                 out[k, begin:end] = booked[r, k]
-        money, rate = (FINANCING_ROW, rates[BORROW]) if row.balance < 0.0 else (IDLE_CASH_ROW, rates[IDLE])
+        money, rate = (FINANCING_ROW, rates[BORROW]) if row.borrowing != 0 else (IDLE_CASH_ROW, rates[IDLE])
         add_linear(out[money][begin:end], row.balance, row.rate_reference, rate[begin + 1 : end + 1])
         pair = pairs[row.pair]
         span, coin = out[:, begin:end], coins[begin:end]

@@ -5,6 +5,8 @@ print(result)
 result.report("reports/carry.html")
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -13,11 +15,12 @@ import numpy as np
 from backtest import kernels as k
 from backtest.checks import check_instants
 from backtest.errors import ParameterError, did_you_mean
-from backtest.execution import Execution
+from backtest.execution import WHOLE, Execution
+from backtest.joint import Joint, join
 from backtest.market import Market, utc
 from backtest.prepare import prepare
 from backtest.result import Log, Prepared, Result
-from backtest.rule import Rule, number, shown
+from backtest.rule import Duration, Rule, duration, number, shown
 from backtest.strategy import Strategy
 from backtest.terms import check_leverage
 
@@ -78,32 +81,83 @@ def refuse_overflow(prepared: Prepared, log: Log) -> None:
 
 
 def grown(log: Any) -> Any:
-    """A log with twice the room, its rows copied as bytes: concatenating records copies field by field, ten times slower than the run."""
-    out = np.zeros(2 * len(log), log.dtype).view(np.recarray)
-    out.view(np.uint8)[: log.nbytes] = log.view(np.uint8)
-    return out
+    """A log with twice the room, its rows copied as bytes: concatenating records copies field by field, ten times slower than the run. [account, row]"""
+    count, rows = log.shape
+    out = np.zeros((count, 2 * rows), log.dtype)
+    out.view(np.uint8)[:, : rows * log.itemsize] = log.view(np.uint8)
+    return out.view(np.recarray)
 
 
 def simulate(prepared: Prepared, capital: float, *, jump: bool = True) -> Log:
-    """Let the kernel decide; the logs grow when it asks. jump=False takes the step at every bar, with the same outcome."""
-    account, legs = np.zeros(1, k.ACCOUNT).view(np.recarray), np.zeros(4, k.LEG).view(np.recarray)
-    account["capital"] = account["balance"] = account["constant"] = account["peak"] = capital
-    account["far"] = capital * prepared.rule_record["far_share"]
-    account["loss_level"] = -np.inf
-    account["exit_level"] = account["premium_level"] = account["annual_level"] = account["stop_level"] = account["converge_level"] = np.inf
-    account["horizon"] = account["time_bar"] = account["days_bar"] = account["converge_bar"] = account["roll_bar"] = k.NEVER
-    legs["stress_level"], legs["unit"], legs["share"] = np.inf, 1.0, 1.0
-    ledger, fills, trades = (np.zeros(rows, dtype).view(np.recarray) for dtype, rows in FIRST_ROOM.items())
-    n, t = len(prepared.market), 0
+    """A run of one rule, which is a book of one. jump=False takes the step at every bar, with the same outcome."""
+    return simulate_book([prepared], capital, shares=[1.0], jump=jump)[0]
+
+
+def simulate_book(
+    prepared: Sequence[Prepared],
+    capital: float,
+    *,
+    shares: Sequence[float],
+    exposure: float | None = None,
+    drawdown: float | None = None,
+    pause: Duration | None = None,
+    jump: bool = True,
+) -> list[Log]:
+    """Let the kernel decide for all rules of a book; the logs grow when it asks. One log a rule, and one of the reserve if the shares don't add up to 1.
+
+    All must be prepared on one market and one execution.
+    """
+    market = prepared[0].market
+    joint = join(prepared)
+    reserve = 1.0 - math.fsum(shares)
+    capitals = [capital * share for share in shares] + ([capital * reserve] if abs(reserve) > WHOLE else [])
+    accounts, legs, rules = accounts_of(joint, capitals)
+    pool = np.zeros(1, k.POOL).view(np.recarray)
+    pool["rules"], pool["derivatives"] = len(prepared), joint.derivatives
+    pool["balance"], pool["peak"] = accounts["balance"].sum(), capital
+    pool["exposure"], pool["drawdown"] = (np.inf if limit is None else limit for limit in (exposure, drawdown))
+    pool["pause"] = duration("pause", pause) or k.NEVER
+    if drawdown is not None:
+        rules["walks"] = 1
+    if exposure is not None:
+        rules["walks"] |= rules["resize_factor"] < np.inf
+    ledger, fills, trades = (np.zeros((len(capitals), rows), dtype).view(np.recarray) for dtype, rows in FIRST_ROOM.items())
+    n, t = len(market), 0
+    room = k.ROWS_A_BAR + (3 * len(capitals) if len(capitals) > 1 else 0)
     while True:
-        t = k.advance(
-            account[0], legs, prepared.rule_record, prepared.terms, prepared.tapes, prepared.market.start, ledger, fills, trades, t, n, jump
-        )
+        t = k.advance(accounts, legs, rules, joint.terms, pool[0], joint.tapes, market.start, ledger, fills, trades, t, n, jump)
         if t >= n:
             break
         ledger, fills, trades = (
-            grown(log) if account[0][used] + k.ROWS_A_BAR > len(log) else log
+            grown(log) if accounts[used].max() + room > log.shape[1] else log
             for log, used in ((ledger, "changes"), (fills, "fills"), (trades, "trades"))
         )
-    end = account[0]
-    return Log(end, ledger[: end["changes"]], fills[: end["fills"]], trades[: end["trades"] + end["started"]])
+    return [log_of(accounts[i], ledger[i], fills[i], trades[i], joint.pairs_at[i]) for i in range(len(capitals))]
+
+
+def accounts_of(joint: Joint, capitals: Sequence[float]) -> tuple[Any, Any, Any]:
+    """Accounts, legs and rules as they are before the first bar, the reserve's last if there is one."""
+    count = len(capitals)
+    accounts, legs, rules = (
+        np.zeros(shape, dtype).view(np.recarray) for shape, dtype in ((count, k.ACCOUNT), ((count, 4), k.LEG), (count, k.RULE))
+    )
+    rules[: len(joint.rules)] = joint.rules
+    for name in ("capital", "balance", "constant", "peak"):
+        accounts[name] = capitals
+    accounts["far"] = capitals * rules["far_share"]
+    accounts["pair"], accounts["period"] = joint.pairs_at[:count], joint.periods_at[:count]
+    accounts["loss_level"] = -np.inf
+    for name in ("exit_level", "premium_level", "annual_level", "stop_level", "converge_level"):
+        accounts[name] = np.inf
+    for name in ("horizon", "time_bar", "days_bar", "converge_bar", "roll_bar"):
+        accounts[name] = k.NEVER
+    legs["stress_level"], legs["unit"], legs["share"] = np.inf, 1.0, 1.0
+    return accounts, legs, rules
+
+
+def log_of(account: Any, ledger: Any, fills: Any, trades: Any, pairs_at: int) -> Log:
+    """What the kernel wrote of one account, its pairs numbered from 0 on."""
+    rows = ledger[: account["changes"]], fills[: account["fills"]], trades[: account["trades"] + account["started"]]
+    for row in rows if pairs_at else ():
+        row["pair"] -= pairs_at
+    return Log(account, *rows)
