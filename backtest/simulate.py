@@ -6,22 +6,24 @@ result.report("reports/carry.html")
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, overload
 
 import numpy as np
 
 from backtest import kernels as k
+from backtest.book import Book
+from backtest.book_result import BookResult
 from backtest.checks import check_instants
-from backtest.errors import ParameterError, did_you_mean
+from backtest.errors import CarryError, ParameterError, did_you_mean
 from backtest.execution import WHOLE, Execution
 from backtest.joint import Joint, join
 from backtest.market import Market, utc
 from backtest.prepare import prepare
 from backtest.result import Log, Prepared, Result
 from backtest.rule import Duration, Rule, duration, number, shown
-from backtest.strategy import Strategy
+from backtest.strategy import Strategy, rule_of
 from backtest.terms import check_leverage
 
 MOST_CAPITAL = 1e15
@@ -33,15 +35,32 @@ FIRST_ROOM = {
 }  # rows of the logs at first, a trade being two changes and four fills; they grow when the kernel asks
 
 
+@overload
 def run(
-    strategy: Strategy | Rule, market: Market, *, capital: float = 100_000.0, execution: Execution | None = None, **changes: Any
-) -> Result:
-    """Run one strategy over the whole market.
+    strategy: Strategy | Rule, market: Market, *, capital: float = ..., execution: Execution | None = ..., **changes: Any
+) -> Result: ...
 
-    capital: cash at the market's start, in the quote currency. execution: costs and margin. changes: fields of the rule to set otherwise than the strategy
-    does (size=0.3, leverage=2, resize=None, stop=0.05, …). Raises ParameterError for settings and DataError for data that the rule can't run on.
+
+@overload
+def run(
+    strategy: Book | Sequence[Strategy | Rule] | Mapping[str, Strategy | Rule],
+    market: Market,
+    *,
+    capital: float = ...,
+    execution: Execution | None = ...,
+    **changes: Any,
+) -> BookResult: ...
+
+
+def run(strategy: Any, market: Market, *, capital: float = 100_000.0, execution: Execution | None = None, **changes: Any) -> Any:
+    """Run one strategy over the whole market, or several on one capital: a list, a mapping from labels, or a `Book` give a `BookResult`.
+
+    capital: cash at the market's start, in the quote currency. execution: costs and margin. changes: fields of the rule (of every rule) to set otherwise than the
+    strategy does (size=0.3, leverage=2, resize=None, stop=0.05, …). Raises ParameterError for settings and DataError for data that the rule can't run on.
     """
-    if not isinstance(strategy, Strategy | Rule):
+    if isinstance(strategy, list | tuple | Mapping):
+        strategy = Book(strategy)
+    if not isinstance(strategy, Strategy | Rule | Book):
         hint = f"give {strategy.__name__}()" if isinstance(strategy, type) else "give one, as CashAndCarry() or bt.Rule(…)"
         raise ParameterError(f"a run needs a strategy or a rule: it got {shown(strategy)}; {hint}")
     if not isinstance(market, Market):
@@ -55,13 +74,47 @@ def run(
     for name in changes:
         if name not in known:
             raise ParameterError(f'unknown parameter "{name}": {changes[name]}; {did_you_mean(name, known)}')
-    rule = strategy if isinstance(strategy, Rule) else strategy.rule(market)
-    prepared = prepare(market, replace(rule, **changes), execution or Execution())
+    execution = execution or Execution()
+    if isinstance(strategy, Book):
+        return run_book(strategy, market, float(capital), execution, changes)
+    prepared = prepared_run(strategy, market, float(capital), execution, changes)
+    log = simulate(prepared, float(capital))
+    return finished(strategy, prepared, float(capital), log)
+
+
+def run_book(book: Book, market: Market, capital: float, execution: Execution, changes: dict[str, Any]) -> BookResult:
+    """Run all rules of a book together. ParameterError where they can't share what they trade with."""
+    if execution.wallets is not None and len(book.strategies) > 1:
+        raise ParameterError(
+            f"wallets belong to one rule's legs, and the book has {len(book.strategies)} rules: wallets={execution.wallets}; leave them out"
+        )
+    prepared = []
+    for (label, strategy), share in zip(book.strategies.items(), book.shares, strict=True):
+        try:
+            prepared.append(prepared_run(strategy, market, capital * share, execution, changes))
+        except CarryError as error:
+            raise type(error)(f"{label}: {error}") from None
+    limits: dict[str, Any] = {"exposure": book.exposure, "drawdown": book.drawdown, "pause": book.pause}
+    logs = simulate_book(prepared, capital, shares=book.shares, **limits)
+    results = {
+        label: finished(strategy, one, capital * share, log)
+        for (label, strategy), one, share, log in zip(book.strategies.items(), prepared, book.shares, logs, strict=False)
+    }
+    return BookResult(book, results, logs[-1] if len(logs) > len(results) else None, capital)
+
+
+def prepared_run(strategy: Strategy | Rule, market: Market, capital: float, execution: Execution, changes: dict[str, Any]) -> Prepared:
+    """One rule, checked and ready for the kernel."""
+    prepared = prepare(market, rule_of(strategy, market, **changes), execution)
     check_instants(market, prepared.execution)
     check_leverage(market, prepared.rule, prepared.execution, prepared.terms, capital)
-    log = simulate(prepared, float(capital))
+    return prepared
+
+
+def finished(strategy: Strategy | Rule, prepared: Prepared, capital: float, log: Log) -> Result:
+    """The result of what the kernel wrote."""
     refuse_overflow(prepared, log)
-    return Result(strategy, prepared, float(capital), log)
+    return Result(strategy, prepared, capital, log)
 
 
 def refuse_overflow(prepared: Prepared, log: Log) -> None:

@@ -17,12 +17,12 @@ SCRIPTS = sorted((ROOT / "strategies").glob("*.py"))
 
 # From left to right: a module imports what stands left of it. `backtest/__init__.py` is the front door and may see all rooms.
 ORDER = (
-    "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "execution", "load", "joins", "memo", "rolling", "curve", "signals", "filters", "kernels", "orders", "payments", "coins", "terms", "tapes", "strategy", "ledger", "metrics", "kept", "liquidations",
+    "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "execution", "load", "joins", "memo", "rolling", "curve", "signals", "filters", "kernels", "orders", "payments", "coins", "terms", "tapes", "strategy", "book", "ledger", "metrics", "kept", "liquidations",
     "result", "book_result", "checks", "prepare", "joint", "simulate", "baselines", "causality", "compare", "sweep", "scenarios", "stress", "overview", "report", "cli",
 )  # fmt: skip
 # Imports to the right happen in a function, when the user asks for what stands there; these are all of them.
 ASKED_FOR = {
-    ("strategy", "simulate"), ("strategy", "stress"), ("strategy", "causality"), ("result", "baselines"), ("compare", "report"), ("stress", "report"), ("result", "report"), ("overview", "report"),
+    ("strategy", "simulate"), ("strategy", "stress"), ("strategy", "causality"), ("result", "baselines"), ("book_result", "baselines"), ("book_result", "report"), ("compare", "report"), ("stress", "report"), ("result", "report"), ("overview", "report"),
 }  # fmt: skip
 
 LONGEST_FILE, LONGEST_FUNCTION = 600, 80

@@ -1,0 +1,207 @@
+"""What a run of a book gives back: each rule's own result, and the book's equity, sources, trades and statistics.
+
+result = bt.run([CashAndCarry(), FundingCarry()], market)
+result.results["CashAndCarry"].equity   # of its account
+result.equity, result.by_rule, result.correlation
+"""
+
+import math
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from backtest import kernels as k
+from backtest import ledger, metrics
+from backtest.book import Book
+from backtest.market import utc
+from backtest.result import Log, Result, spot_of
+
+if TYPE_CHECKING:
+    from backtest.baselines import Baselines
+
+
+class BookResult:
+    """One finished run of several rules on one capital. Columns are computed when first asked for; printing it gives the table.
+
+    results: each rule's result by its label; its capital is its share, its equity that of its account.
+    """
+
+    premium = None
+    premium_label = "premium"
+
+    def __init__(self, book: Book, results: dict[str, Result], reserve: Log | None, capital: float) -> None:
+        self._book, self._reserve = book, reserve
+        self.results, self.capital = results, capital
+        first = next(iter(results.values()))
+        self._market = first._prepared.market
+        self.strategy = f"Book of {len(results)} rules" if len(results) > 1 else f"Book of {next(iter(results))}"
+        self.params = {label: described(one) for label, one in results.items()}
+        self.dataset, self.start, self.end, self.bars, self.quote = first.dataset, first.start, first.end, first.bars, first.quote
+
+    def __repr__(self) -> str:
+        from backtest.report.table import render_table
+
+        return render_table(self)
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        """Equity of all accounts at every bar's close."""
+        return sum((one.equity for one in self.results.values()), start=self.reserve).rename("equity")
+
+    @cached_property
+    def reserve(self) -> pd.Series:
+        """What no rule's share holds, with its interest, at every bar's close; 0 if the shares add up to 1."""
+        market = self._market
+        if self._reserve is None:
+            return pd.Series(0.0, index=market.clock, name="reserve")
+        tapes = next(iter(self.results.values()))._prepared.tapes
+        capital = float(self._reserve.account["capital"])
+        values = ledger.equity_column(tapes, self._reserve.ledger, (False, False), self.bars, capital)
+        return pd.Series(values, index=market.clock, name="reserve", copy=False)
+
+    @cached_property
+    def attribution(self) -> pd.DataFrame:
+        """Cumulated cash of each source at every bar's close, all accounts together; rows sum to equity − capital."""
+        out = sum((one.attribution for one in self.results.values()), start=pd.DataFrame(0.0, self._market.clock, list(k.SOURCES)))
+        if self._reserve is not None:
+            tapes, capital = next(iter(self.results.values()))._prepared.tapes, float(self._reserve.account["capital"])
+            none = np.zeros(2, bool)
+            out = out + ledger.source_columns(tapes, self._reserve.ledger, none, none, self.bars, capital).T
+        return out
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """Positions of every rule at every bar's close: columns (rule, long_quantity | short_quantity | contract)."""
+        return pd.concat({label: one.positions for label, one in self.results.items()}, axis=1)
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """One row a trade, by its entry; `rule` is whose."""
+        return self._together("trades").sort_values("entered_at", kind="stable", ignore_index=True)
+
+    @cached_property
+    def fills(self) -> pd.DataFrame:
+        """One row a fill, by its time; `trade` is the row in `trades`."""
+        entered = self._together("trades")["entered_at"].to_numpy()
+        place = np.empty(len(entered), np.int64)
+        place[np.argsort(entered, kind="stable")] = np.arange(len(entered))  # where the sorting of `trades` puts each
+        begins = dict(zip(self.results, np.cumsum([0, *(len(one.trades) for one in self.results.values())])[:-1], strict=True))
+        table = self._together("fills")
+        if len(table):
+            table["trade"] = place[(table["trade"] + table["rule"].map(begins)).to_numpy(np.int64)]
+        return table.sort_values("time", kind="stable", ignore_index=True)
+
+    @cached_property
+    def liquidations(self) -> pd.DataFrame:
+        """One row a forced close; what would have kept it is told of the rule's own account, as if the others had stayed as they were."""
+        return self._together("liquidations").sort_values("time", kind="stable", ignore_index=True)
+
+    def _together(self, name: str) -> pd.DataFrame:
+        """A table of all rules, the label first; empty tables only give their columns."""
+        tables = {label: getattr(one, name) for label, one in self.results.items()}
+        filled = {label: table for label, table in tables.items() if len(table)} or dict(list(tables.items())[:1])
+        out = pd.concat([table.assign(rule=label) for label, table in filled.items()], ignore_index=True)
+        return out[["rule", *(column for column in out.columns if column != "rule")]]
+
+    @cached_property
+    def by_rule(self) -> pd.DataFrame:
+        """A row a rule: its capital, final equity, PnL, statistics of its account, trades and liquidations."""
+        rows = {}
+        for label, one in self.results.items():
+            final = float(one.equity.iloc[-1])
+            figures = metrics.return_statistics(one.equity, one.start, one.capital)
+            rows[label] = {
+                "capital": one.capital,
+                "final_equity": final,
+                "pnl": final - one.capital,
+                **{name: figures[name] for name in ("total_return", "annual_return", "sharpe", "max_drawdown")},
+                "trades": len(one.trades),
+                "liquidations": int((one.fills["action"] == "liquidation").sum()),
+            }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule")
+
+    @cached_property
+    def correlation(self) -> pd.DataFrame:
+        """Correlation of the rules' daily PnL, days at midnight UTC; NaN for one that never moved."""
+        daily = {label: metrics.daily_equity(one.equity, one.start, one.capital).diff() for label, one in self.results.items()}
+        return pd.DataFrame(daily).corr()
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Statistics of the book, by the names of a single run's. spot_beta only where all rules trade one spot."""
+        market, fills = self._market, self.fills
+        held = [(one.positions["contract"] != "").to_numpy() for one in self.results.values()]
+        spots = {spot_of(market, one._prepared.rule) for one in self.results.values()}
+        spot = next(iter(spots)) if len(spots) == 1 else None
+        hedged = [(one.metrics["hedged_share"], float(on.sum())) for one, on in zip(self.results.values(), held, strict=True)]
+        told = [(share, bars) for share, bars in hedged if not math.isnan(share)]
+        return {
+            **metrics.return_statistics(self.equity, self.start, self.capital),
+            **metrics.activity(np.any(held, axis=0), market.years, float((fills["quantity"].abs() * fills["price"]).sum()), self.equity),
+            **metrics.trade_statistics(self.trades),
+            "spot_beta": math.nan if spot is None else metrics.spot_beta(self.equity, self.start, self.capital, market.last_known(spot)),
+            "hedged_share": metrics.ratio(sum(share * bars for share, bars in told), sum(bars for _, bars in told)),
+        }
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a reader must know: first what holds for all rules, then each rule's own."""
+        lists = {label: one.notes for label, one in self.results.items()}
+        shared = [note for note in next(iter(lists.values())) if all(note in other for other in lists.values())]
+        own = [f"{label}: {note}" for label, notes in lists.items() for note in notes if note not in shared]
+        ruined = np.flatnonzero(self.equity.to_numpy() <= 0.0)
+        told = [f"The book's equity fell to or below zero at {utc(self._market.stamps[ruined[0]])}."] if len(ruined) else []
+        return [*shared, *own, *told]
+
+    @cached_property
+    def rule_text(self) -> dict[str, str]:
+        """What each rule trades, and the limits in total."""
+        book = self._book
+        legs = {label: " / ".join(one.rule_text[name] for name in ("long", "short") if name in one.rule_text) for label, one in self.results.items()}
+        shares = ", ".join(f"{share:.4g}" for share in book.shares)
+        limits = {"exposure": book.exposure, "drawdown": book.drawdown, "pause": book.pause}
+        return legs | {"shares": shares} | {f"{name} in total": str(value) for name, value in limits.items() if value is not None}
+
+    at_default: frozenset[str] = frozenset()
+
+    @cached_property
+    def _beside(self) -> "Baselines":
+        from backtest.baselines import baselines_of_book
+
+        return baselines_of_book(self)
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """What the same capital would have made otherwise, as of a single run."""
+        return self._beside.table
+
+    @property
+    def baseline_curves(self) -> pd.DataFrame:
+        """Equity of each of `baselines` at midnights UTC, a column each, beginning with the capital."""
+        return self._beside.curves
+
+    @property
+    def baselines_left_out(self) -> dict[str, str]:
+        """Which of the usual baselines can't be made, and why."""
+        return self._beside.left_out
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write the report: one self-contained HTML file. Raises StorageError."""
+        from backtest.report.html import write_report
+
+        write_report(self, path)
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write the JSON of the run. Raises StorageError."""
+        from backtest.report.json import write_json
+
+        write_json(self, path)
+
+
+def described(result: Result) -> str:
+    """A rule's parameters on one line, for reports."""
+    settings: dict[str, Any] = result.params
+    return ", ".join(f"{name}={value}" for name, value in settings.items()) or "as given"
