@@ -36,15 +36,14 @@ def join(prepared: Sequence[Prepared]) -> Joint:
     """Lay the tapes of rules on one market end to end."""
     periods = [len(one.terms) for one in prepared]
     pairs_at, periods_at = offsets(len(one.pairs) for one in prepared), offsets(periods)
-    rules = np.zeros(len(prepared), k.RULE)
+    rules = np.array([one.rule_record for one in prepared], k.RULE)
     stride = -(-len(prepared[0].market) // k.LARGE) * k.LARGE
-    for i, one in enumerate(prepared):
-        rules[i] = one.rule_record
-        rules[i]["bars_at"], rules[i]["periods_end"] = i * stride, periods_at[i] + periods[i]
-    terms = np.concatenate([np.asarray(one.terms) for one in prepared]) if len(prepared) > 1 else prepared[0].terms
-    derivatives = sum(int((one.terms[0]["derivative"] != 0).sum()) for one in prepared)
-    tapes = prepared[0].tapes if len(prepared) == 1 else tapes_of([one.tapes for one in prepared], stride, pairs_at)
-    return Joint(tapes, rules, terms.view(np.recarray), pairs_at, periods_at, derivatives)
+    rules["bars_at"], rules["periods_end"] = stride * np.arange(len(prepared)), periods_at[:-1] + periods
+    derivatives = sum(int(np.count_nonzero(one.terms[0]["derivative"])) for one in prepared)
+    if len(prepared) == 1:
+        return Joint(prepared[0].tapes, rules, prepared[0].terms, pairs_at, periods_at, derivatives)
+    terms = np.concatenate([np.asarray(one.terms) for one in prepared]).view(np.recarray)
+    return Joint(tapes_of([one.tapes for one in prepared], stride, pairs_at), rules, terms, pairs_at, periods_at, derivatives)
 
 
 def offsets(lengths: Iterable[int]) -> Integers:

@@ -138,7 +138,7 @@ def grown(log: Any) -> Any:
     count, rows = log.shape
     out = np.zeros((count, 2 * rows), log.dtype)
     out.view(np.uint8)[:, : rows * log.itemsize] = log.view(np.uint8)
-    return out.view(np.recarray)
+    return out
 
 
 def simulate(prepared: Prepared, capital: float, *, jump: bool = True) -> Log:
@@ -165,16 +165,16 @@ def simulate_book(
     reserve = 1.0 - math.fsum(shares)
     capitals = [capital * share for share in shares] + ([capital * reserve] if abs(reserve) > WHOLE else [])
     accounts, legs, rules = accounts_of(joint, capitals)
-    pool = np.zeros(1, k.POOL).view(np.recarray)
+    pool = np.zeros(1, k.POOL)
     pool["rules"], pool["derivatives"] = len(prepared), joint.derivatives
     pool["balance"], pool["peak"] = accounts["balance"].sum(), capital
     pool["exposure"], pool["drawdown"] = (np.inf if limit is None else limit for limit in (exposure, drawdown))
     pool["pause"] = duration("pause", pause) or k.NEVER
     if drawdown is not None:
         rules["walks"] = 1
-    if exposure is not None:
+    elif exposure is not None:
         rules["walks"] |= rules["resize_factor"] < np.inf
-    ledger, fills, trades = (np.zeros((len(capitals), rows), dtype).view(np.recarray) for dtype, rows in FIRST_ROOM.items())
+    ledger, fills, trades = (np.zeros((len(capitals), rows), dtype) for dtype, rows in FIRST_ROOM.items())
     n, t = len(market), 0
     room = k.ROWS_A_BAR + (3 * len(capitals) if len(capitals) > 1 else 0)
     while True:
@@ -191,9 +191,7 @@ def simulate_book(
 def accounts_of(joint: Joint, capitals: Sequence[float]) -> tuple[Any, Any, Any]:
     """Accounts, legs and rules as they are before the first bar, the reserve's last if there is one."""
     count = len(capitals)
-    accounts, legs, rules = (
-        np.zeros(shape, dtype).view(np.recarray) for shape, dtype in ((count, k.ACCOUNT), ((count, 4), k.LEG), (count, k.RULE))
-    )
+    accounts, legs, rules = np.zeros(count, k.ACCOUNT), np.zeros((count, 4), k.LEG), np.zeros(count, k.RULE)
     rules[: len(joint.rules)] = joint.rules
     for name in ("capital", "balance", "constant", "peak"):
         accounts[name] = capitals
