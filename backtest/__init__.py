@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from backtest._version import __version__
+from backtest.book import Book
+from backtest.compare import Comparison, compare
 from backtest.curve import (
     Shape,
     Weighting,
@@ -32,6 +34,20 @@ from backtest.curve import (
 )
 from backtest.errors import CarryError, DataError, ParameterError, StorageError
 from backtest.execution import Execution, Margin
+from backtest.filters import (
+    CrowdingFilter,
+    EventFilter,
+    Filter,
+    FundingWindow,
+    LeverageFilter,
+    LiquiditySizer,
+    OpenInterestFilter,
+    PercentileSizer,
+    RegimeFilter,
+    Sizer,
+    VolatilitySizer,
+    VolumeDeltaFilter,
+)
 from backtest.load import load_market
 from backtest.market import Market
 from backtest.memo import SIGNALS, signal
@@ -95,28 +111,40 @@ from backtest.signals import (
     volume_delta,
     zscore,
 )
-from backtest.strategy import Strategy, main
+from backtest.strategy import Strategy, main, on
 from backtest.stress import StressTest, stress
+from backtest.sweep import Sweep, sweep
 
 if TYPE_CHECKING:
+    from backtest.book_result import BookResult
+    from backtest.causality import CausalityCheck, check_causality
     from backtest.result import Result
     from backtest.simulate import run
 
 
 __all__ = [
-    "SIGNALS", "BasisGap", "CarryError", "Cascade", "Crowding", "DataError", "Deleveraging", "Execution", "FundingFlip", "Leg",
-    "Margin", "Market", "Outage", "Overview", "ParameterError", "Quadrant", "Reason", "Recall", "Regime", "Result", "Rule", "Scenario",
-    "Shape", "Sides", "SlowTransfers", "Spreads", "StorageError", "Strategy", "StressTest", "Weighting", "WorstCase", "__version__",
-    "annualized_funding", "annualized_premium", "basket_contributions", "basket_weights", "break_even_premium", "breakout", "by_regime",
-    "change", "constant_maturity", "contango", "crossing", "crowding", "cumulative_volume_delta", "current_funding", "days_to_expiry",
-    "depth", "financing_rate", "futures_vs_perpetual", "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio",
-    "load_market", "long_short_ratio", "macro_trend", "main", "moving_average", "near_event", "near_expiry", "net_carry",
-    "open_interest", "overview", "pairs", "param", "percentile", "premium", "premium_indicator", "quadrant", "realised_volatility",
-    "regime", "regime_reason", "relative_volume", "run", "signal", "size_by_liquidity", "size_by_percentile", "size_by_volatility",
-    "speed", "spot_lead", "spread", "stay_carry", "stress", "term_curvature", "term_shape", "term_slope", "traded", "traded_volume",
-    "trend_slope", "trend_t", "venue_closed", "volume_delta", "zscore",
+    "SIGNALS", "BasisGap", "Book", "BookResult", "CarryError", "Cascade", "CausalityCheck", "Comparison", "Crowding",
+    "CrowdingFilter", "DataError", "Deleveraging", "EventFilter", "Execution", "Filter", "FundingFlip", "FundingWindow", "Leg",
+    "LeverageFilter", "LiquiditySizer", "Margin", "Market", "OpenInterestFilter", "Outage", "Overview", "ParameterError",
+    "PercentileSizer", "Quadrant", "Reason", "Recall", "Regime", "RegimeFilter", "Result", "Rule", "Scenario", "Shape", "Sides",
+    "Sizer", "SlowTransfers", "Spreads", "StorageError", "Strategy", "StressTest", "Sweep", "VolatilitySizer", "VolumeDeltaFilter",
+    "Weighting", "WorstCase", "__version__", "annualized_funding", "annualized_premium", "basket_contributions", "basket_weights",
+    "break_even_premium", "breakout", "by_regime", "change", "check_causality", "compare", "constant_maturity", "contango",
+    "crossing", "crowding", "cumulative_volume_delta", "current_funding", "days_to_expiry", "depth", "financing_rate",
+    "futures_vs_perpetual", "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio", "load_market", "long_short_ratio",
+    "macro_trend", "main", "moving_average", "near_event", "near_expiry", "net_carry", "on", "open_interest", "overview", "pairs",
+    "param", "percentile", "premium", "premium_indicator", "quadrant", "realised_volatility", "regime", "regime_reason",
+    "relative_volume", "run", "signal", "size_by_liquidity", "size_by_percentile", "size_by_volatility", "speed", "spot_lead",
+    "spread", "stay_carry", "stress", "sweep", "term_curvature", "term_shape", "term_slope", "traded", "traded_volume", "trend_slope",
+    "trend_t", "venue_closed", "volume_delta", "zscore",
 ]  # fmt: skip
-_COMPILED = {"run": "backtest.simulate", "Result": "backtest.result"}  # imported when first used: numba takes a third of a second
+_COMPILED = {
+    "BookResult": "backtest.book_result",
+    "CausalityCheck": "backtest.causality",
+    "Result": "backtest.result",
+    "check_causality": "backtest.causality",
+    "run": "backtest.simulate",
+}  # imported when first used: numba takes a third of a second
 
 
 def __getattr__(name: str) -> Any:

@@ -93,7 +93,9 @@ def shares_of(shares: Sequence[float] | None, count: int) -> tuple[float, ...]:
     if shares is None:
         return (1.0 / count,) * count
     if isinstance(shares, str) or not isinstance(shares, Sequence) or len(shares) != count:
-        raise ParameterError(f"shares are one number for each of the {count} strategies: shares={shown(shares)}; give as many, or leave them out")
+        raise ParameterError(
+            f"shares are one number for each of the {count} strategies: shares={shown(shares)}; give as many, or leave them out"
+        )
     for share in shares:
         if share is None:
             raise ParameterError(f"shares are numbers: shares={shown(shares)}; leave them out for equal parts")

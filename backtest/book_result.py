@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from backtest.baselines import Baselines
 
 
+LEGS = ("long", "short")
+
+
 class BookResult:
     """One finished run of several rules on one capital. Columns are computed when first asked for; printing it gives the table.
 
@@ -65,7 +68,9 @@ class BookResult:
     @cached_property
     def attribution(self) -> pd.DataFrame:
         """Cumulated cash of each source at every bar's close, all accounts together; rows sum to equity − capital."""
-        out = sum((one.attribution for one in self.results.values()), start=pd.DataFrame(0.0, self._market.clock, list(k.SOURCES)))
+        out = pd.DataFrame(0.0, self._market.clock, list(k.SOURCES))
+        for one in self.results.values():
+            out = out + one.attribution
         if self._reserve is not None:
             tapes, capital = next(iter(self.results.values()))._prepared.tapes, float(self._reserve.account["capital"])
             none = np.zeros(2, bool)
@@ -158,14 +163,18 @@ class BookResult:
 
     @cached_property
     def rule_text(self) -> dict[str, str]:
-        """What each rule trades, and the limits in total."""
-        book = self._book
-        legs = {label: " / ".join(one.rule_text[name] for name in ("long", "short") if name in one.rule_text) for label, one in self.results.items()}
-        shares = ", ".join(f"{share:.4g}" for share in book.shares)
+        """What each rule trades, the limits in total, and the settings that all rules have alike."""
+        book, texts = self._book, [one.rule_text for one in self.results.values()]
+        legs = {label: " / ".join(text[name] for name in LEGS if name in text) for label, text in zip(self.results, texts, strict=True)}
         limits = {"exposure": book.exposure, "drawdown": book.drawdown, "pause": book.pause}
-        return legs | {"shares": shares} | {f"{name} in total": str(value) for name, value in limits.items() if value is not None}
+        totals = {f"{name} in total": str(value) for name, value in limits.items() if value is not None}
+        alike = {name: value for name, value in texts[0].items() if name not in LEGS and all(text.get(name) == value for text in texts)}
+        return legs | {"shares": ", ".join(f"{share:.4g}" for share in book.shares)} | totals | alike
 
-    at_default: frozenset[str] = frozenset()
+    @cached_property
+    def at_default(self) -> frozenset[str]:
+        """The settings of `rule_text` that are at their defaults in every rule."""
+        return frozenset.intersection(*(one.at_default for one in self.results.values()))
 
     @cached_property
     def _beside(self) -> "Baselines":

@@ -1277,7 +1277,8 @@ def resize(desk: Desk, pair: Record, value: float) -> None:
     first = long if rule.first_slot == LONG_SLOT else short
     held = abs(first.quantity)
     scale = account.scale if rule.scaled != 0 else 1.0
-    if not (scale > 0.0 and account.allowance > 0.0) or not drifted(rule, held * first.close, min(rule.fraction * value * scale, account.allowance)):
+    wanted = min(rule.fraction * value * scale, account.allowance)
+    if not (scale > 0.0 and account.allowance > 0.0) or not drifted(rule, held * first.close, wanted):
         return
     quantity = sized(desk, pair, account.side, value)
     if quantity == 0.0 or quantity == held:
@@ -1651,9 +1652,7 @@ def advance(
                 while account.period + 1 < rule.periods_end and t >= periods[account.period + 1]:
                     account.period += 1
                 account.period_end = periods[account.period + 1] if account.period + 1 < rule.periods_end else NEVER
-                guard_both(
-                    Desk(account, rule, legs[i, 0], legs[i, 1], terms[account.period, 0], terms[account.period, 1], pool)
-                )
+                guard_both(Desk(account, rule, legs[i, 0], legs[i, 1], terms[account.period, 0], terms[account.period, 1], pool))
             if rule.walks != 0:
                 if coin.shape[1] > 1:
                     account.coin_open, account.coin = coin[COIN_OPEN, rule.bars_at + t], coin[COIN_CLOSE, rule.bars_at + t]
@@ -1772,7 +1771,9 @@ def advance(
                         account.due_bar = first_at(stamps, account.due, t + 1)
                     set_horizon(account, pair)
             if account.was_on != 0 and account.phase == FLAT and not called_off:
-                account.idle_until = first_at(stamps, account.exit_time + rule.cooldown, t) if rule.cooldown > 0 and account.trades > 0 else t
+                account.idle_until = (
+                    first_at(stamps, account.exit_time + rule.cooldown, t) if rule.cooldown > 0 and account.trades > 0 else t
+                )
             if (
                 account.phase == FLAT
                 and not called_off

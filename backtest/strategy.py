@@ -18,36 +18,107 @@ import sys
 import types
 import typing
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from backtest.errors import DataError, ParameterError, did_you_mean, user_errors
 from backtest.execution import Execution
+from backtest.filters import FILTERS, SIZERS, Filters, Sizers, filtered, filters_of, listed, sizers_of
 from backtest.load import load_market
 from backtest.market import Market
-from backtest.rule import Rule
+from backtest.rule import Rule, param, settings, shown
 
 SAMPLE = "data/sample"
+COMPOSED = {"filters": filters_of, "sizers": sizers_of}  # the fields that every strategy has
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """Base of all strategies. Subclasses are frozen, keyword-only dataclasses whose fields are made by `bt.param`."""
+    """Base of all strategies. Subclasses are frozen, keyword-only dataclasses whose fields are made by `bt.param`.
+
+    Every strategy takes filters and sizers, one or several, as objects or as texts: FundingCarry(filters=[bt.RegimeFilter(),
+    "funding=1h"]).
+    """
+
+    filters: Filters = param((), "enter only where all of these allow")
+    sizers: Sizers = param((), "multiply the size of an entry by all of these")
 
     def __new__(cls, **parameters: Any) -> "Strategy":
         """Refuse an unknown parameter with a hint before the dataclass takes them."""
-        known = [item.name for item in fields(cls)] if hasattr(cls, "__dataclass_fields__") else []
+        known = [item.name for item in fields(cls)]
         for name in parameters:
             if name not in known:
-                raise ParameterError(
-                    f'unknown parameter "{name}" of {cls.__name__}; {did_you_mean(name, known) if known else "it has none"}'
-                )
+                raise ParameterError(f'unknown parameter "{name}" of {cls.__name__}; {did_you_mean(name, known)}')
         return super().__new__(cls)
 
+    def __post_init__(self) -> None:
+        for name, meant in COMPOSED.items():
+            object.__setattr__(self, name, meant(getattr(self, name)))
+
     def rule(self, market: Market) -> Rule:
-        """The trade on this market. It may read anything of the market: the engine decides with what each bar's end knows."""
+        """The trade on this market, without filters and sizers. It may read anything of the market: the engine decides with what each bar's end knows."""
         raise NotImplementedError(f"{type(self).__name__} must define rule(market)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrowed(Strategy):
+    """A strategy that sees some instruments of the market only. Made by `on`."""
+
+    inner: Strategy
+    patterns: tuple[str, ...]
+
+    def rule(self, market: Market) -> Rule:
+        """The inner strategy's, filtered and sized by what it sees."""
+        return rule_of(self.inner, market.only(*self.patterns))
+
+
+def on(strategy: Strategy, *patterns: str) -> Strategy:
+    """The strategy on some instruments of a market only, by id or pattern, so that one market has room for several underlyings.
+
+    book = [bt.on(CashAndCarry(), "BTC*"), bt.on(CashAndCarry(), "ETH*")]
+
+    Its filters and sizers see these instruments only, too; series and events are the market's. Raises ParameterError for what is no
+    strategy and without a pattern; the run raises DataError where the market has nothing of the kind.
+    """
+    if not isinstance(strategy, Strategy):
+        remedy = f"give {strategy.__name__}()" if isinstance(strategy, type) else "give one, as CashAndCarry(); a rule has its legs already"
+        raise ParameterError(f"on narrows a strategy: it got {shown(strategy)}; {remedy}")
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not pattern:
+            raise ParameterError(
+                f'on takes ids or patterns as texts: it got {shown(repr(pattern))}; give them one by one, as on(strategy, "BTC*")'
+            )
+    if not patterns:
+        raise ParameterError('on needs instruments: it got none; give ids or patterns, as on(strategy, "BTC*")')
+    return Narrowed(inner=strategy, patterns=patterns)
+
+
+def rule_of(strategy: Strategy | Rule, market: Market, **changes: Any) -> Rule:
+    """What a strategy trades on a market: its rule with these fields changed, then filtered and sized. A bare rule is only changed."""
+    if isinstance(strategy, Rule):
+        return replace(strategy, **changes)
+    rule = replace(strategy.rule(market), **changes)
+    seen = market.only(*strategy.patterns) if isinstance(strategy, Narrowed) else market
+    return filtered(rule, seen, filters_of(strategy.filters), sizers_of(strategy.sizers))
+
+
+def label_of(strategy: Strategy | Rule) -> str:
+    """The name of a strategy in tables and books: its class, and the instruments that it is narrowed to."""
+    if isinstance(strategy, Narrowed):
+        return f"{label_of(strategy.inner)} on {' '.join(strategy.patterns)}"
+    return type(strategy).__name__
+
+
+def params_of(strategy: Strategy | Rule) -> dict[str, Any]:
+    """The parameters of a strategy for reports: filters and sizers as texts, and only if it has any. None of a bare rule."""
+    if isinstance(strategy, Rule) or not is_dataclass(strategy):
+        return {}
+    composed = {name: tuple(map(str, meant(getattr(strategy, name)))) for name, meant in COMPOSED.items()}
+    own = {name: value for name, value in settings(strategy).items() if name not in COMPOSED}
+    if isinstance(strategy, Narrowed):
+        own = params_of(strategy.inner) | {"on": strategy.patterns}
+    return own | {name: texts for name, texts in composed.items() if texts}
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,7 +185,7 @@ def add_fields(parser: argparse.ArgumentParser, title: str, owner: type, taken: 
     group = parser.add_argument_group(title)
     hints = typing.get_type_hints(owner)
     for item in fields(owner):
-        if "help" in item.metadata and item.name not in taken:
+        if "help" in item.metadata and item.name not in taken and item.name not in COMPOSED:
             taken.add(item.name)
             group.add_argument(
                 f"--{item.name.replace('_', '-')}",
@@ -136,10 +207,30 @@ def values_of(found: argparse.Namespace, owner: type) -> dict[str, Any]:
     """The given flags that are fields of `owner`, parsed by the fields' types."""
     hints = typing.get_type_hints(owner)
     return {
-        item.name: parse_value(getattr(found, item.name), kinds_of(hints[item.name]), item.name)
+        item.name: getattr(found, item.name)
+        if item.name in COMPOSED
+        else parse_value(getattr(found, item.name), kinds_of(hints[item.name]), item.name)
         for item in fields(owner)
         if hasattr(found, item.name)
     }
+
+
+def add_composed(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for filters and sizers, with the list of them."""
+    group = parser.add_argument_group("filters and sizers", f"NAME, or NAME=values; values left out are the defaults\n\n{listed()}")
+    for flag, kinds, does in (
+        ("filter", FILTERS, "enter only where all of these allow, as regime=calm funding=2h"),
+        ("sizer", SIZERS, "multiply the size of an entry by all of these, as volatility=0.4"),
+    ):
+        group.add_argument(
+            f"--{flag}",
+            dest=f"{flag}s",
+            nargs="+",
+            action="extend",
+            default=argparse.SUPPRESS,
+            metavar=flag[0].upper(),
+            help=f"{does}: {' '.join(kinds)} (default: none)",
+        )
 
 
 def add_loading(group: argparse._ArgumentGroup) -> None:
@@ -190,22 +281,19 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
         metavar="S",
         help="run it again through scenarios, as spreads=10 gap=0.1,2021-05-19,3D; all plays one of each kind (README.md)",
     )
-    taken: set[str] = {
-        "data",
-        "instruments",
-        "currency",
-        "start",
-        "end",
-        "freq",
-        "clock",
-        "staleness",
-        "max_gap",
-        "capital",
-        "report",
-        "json",
-        "scenario",
-    }
+    general.add_argument(
+        "--check-causality",
+        action="store_true",
+        help="run it again on markets that end earlier and on markets with another future, and fail if a decision changes",
+    )
+    taken = {action.dest for action in parser._actions} | {"filter", "sizer"}
+    for item in fields(strategy):
+        if item.name in taken and "help" in item.metadata:
+            raise ParameterError(
+                f'parameter "{item.name}" of {strategy.__name__} is called as a flag that every strategy has; give it another name'
+            )
     add_fields(parser, "strategy", strategy, taken)
+    add_composed(parser)
     add_fields(parser, "position and limits", Rule, taken)
     add_fields(parser, "execution and costs (fractions: 10 bps are 0.001)", Execution, taken)
     return parser
@@ -257,6 +345,12 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
         result = run(chosen, market, capital=capital, execution=execution, **changes)
         test = stress(result, scenarios=found.scenario, keep=False) if found.scenario else None
         print(result if test is None else f"{result}\n\n{test}")
+        if found.check_causality:
+            from backtest.causality import check_causality
+
+            checked = check_causality(chosen, market, capital=capital, execution=execution, **changes)
+            print(f"\n{checked}")
+            checked.raise_if_failed()
         report = Path(found.report or f"reports/{name}.html")
         (test or result).report(report)
         print(f"Report: {report}")

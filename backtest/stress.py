@@ -9,17 +9,16 @@ would have seen. A bare `Rule` has its signals already; they stay as they were, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from backtest.errors import CarryError, ParameterError
 from backtest.execution import Execution
 from backtest.market import Market
-from backtest.rule import Rule
+from backtest.rule import Rule, shown
 from backtest.scenarios import ALL, Before, Scenario, Scene, parse_scenario, standard
 from backtest.strategy import Strategy
 
@@ -93,9 +92,12 @@ def stress(
         known = tested if as_it_was else None
         market, capital = prepared.market if market is None else market, tested.capital if capital is None else capital
         execution = prepared.execution if execution is None else execution
-        strategy, changes = tested._strategy, changed_fields(tested) | changes
+        strategy, changes = tested._strategy, prepared.changes | changes
     else:
         strategy = tested
+        if not isinstance(tested, Strategy | Rule):
+            hint = f"give {tested.__name__}()" if isinstance(tested, type) else "give a strategy, a rule, or the result of one; of a book result.results[label]"
+            raise ParameterError(f"a stress test is of one strategy: it got {shown(tested)}; {hint}")
         if market is None:
             raise ParameterError("a stress test needs a market: market=None; give bt.load_market(…), or a result, which has its own")
     capital, execution = CAPITAL if capital is None else capital, Execution() if execution is None else execution
@@ -141,25 +143,6 @@ def chosen_scenarios(given: "str | Scenario | Sequence[str | Scenario] | None") 
             raise ParameterError(f'scenario "{scenario.label}" stands twice; leave one out')
         chosen.append(scenario)
     return chosen, False
-
-
-def changed_fields(result: "Result") -> dict[str, Any]:
-    """The fields of a result's rule that were set otherwise than its strategy does."""
-    prepared, strategy = result._prepared, result._strategy
-    asked = strategy if isinstance(strategy, Rule) else strategy.rule(prepared.market)
-    pairs = {item.name: (getattr(asked, item.name), getattr(prepared.rule, item.name)) for item in fields(Rule)}
-    return {name: used for name, (own, used) in pairs.items() if not same(own, used)}
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two settings are equal; arrays by their content."""
-    if one is other:
-        return True
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if any(hasattr(value, "shape") for value in (one, other)):
-        return np.shape(one) == np.shape(other) and np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True)
-    return bool(one == other)
 
 
 def has_fixed_signals(strategy: Any, scene: Scene, market: Market) -> bool:

@@ -7,8 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -23,12 +24,13 @@ from backtest import kernels as k
 from backtest import strategy as module
 from backtest.data import sample
 from backtest.data.schema import Tables
-from backtest.errors import ParameterError
+from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution
+from backtest.filters import FILTERS, SIZERS, FundingWindow, OpenInterestFilter, RegimeFilter, VolatilitySizer, filtered, listed
 from backtest.instruments import Kind
 from backtest.result import Result
 from backtest.rule import Rule, Sides
-from backtest.strategy import Strategy, command_line, kinds_of, main, parse_value, values_of
+from backtest.strategy import COMPOSED, Strategy, command_line, kinds_of, label_of, main, on, params_of, parse_value, rule_of, values_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -137,13 +139,15 @@ def test_kinds_of_a_field() -> None:
 def test_an_unknown_parameter_has_a_nearest_name() -> None:
     with pytest.raises(ParameterError, match=r'^unknown parameter "entr" of CashAndCarry; did you mean "enter"\?$'):
         CashAndCarry(entr=0.1)
-    with pytest.raises(ParameterError, match=r'^unknown parameter "zzz" of FundingCarry; known: enter, exit, window$'):
-        FundingCarry(zzz=0.1)
+    with pytest.raises(ParameterError, match=r'^unknown parameter "zzz" of AlwaysOn; known: days, filters, flag, instrument, sizers$'):
+        AlwaysOn(zzz=0.1)
+    with pytest.raises(ParameterError, match=r'^unknown parameter "filter" of AlwaysOn; did you mean "filters"\?$'):
+        AlwaysOn(filter="regime")
 
     class Bare(Strategy):
-        """Without parameters."""
+        """Without parameters of its own."""
 
-    with pytest.raises(ParameterError, match=r'^unknown parameter "enter" of Bare; it has none$'):
+    with pytest.raises(ParameterError, match=r'^unknown parameter "enter" of Bare; known: filters, sizers$'):
         Bare(enter=0.1)
 
 
@@ -162,6 +166,157 @@ def test_the_scripts_ask_for_what_they_say(data: str) -> None:
     assert (rule.long, rule.short, rule.signal) == (market.spot, market.perpetual, bt.annualized_funding(market, window="3D"))
 
 
+# ---------------------------------------------------------------- filters and sizers
+
+
+def test_every_strategy_takes_filters_and_sizers(data: str) -> None:
+    """One or several, objects or texts; what it says of them is what was in force."""
+    market, window = bt.load_market(data), FundingWindow("2h")
+    plain = AlwaysOn()
+    assert (plain.filters, plain.sizers) == ((), ())
+    assert params_of(plain) == {"instrument": None, "days": 3, "flag": False}
+    for given in (window, "funding=2h", [window], ("funding=2h,none",)):
+        one = AlwaysOn(filters=given, sizers="volatility=0.4,1,2D", days=4)
+        assert (one.filters, one.sizers) == ((window,), (VolatilitySizer(0.4, window="2D"),))
+        assert one == AlwaysOn(filters=[window], sizers=[VolatilitySizer(0.4, window="2D")], days=4)
+        assert params_of(one) == {
+            "instrument": None,
+            "days": 4,
+            "flag": False,
+            "filters": ("funding=2h,none",),
+            "sizers": ("volatility=0.4,1,2D",),
+        }
+        assert one.rule(market) == plain.rule(market), "a strategy's own rule knows nothing of them"
+    found, wanted = rule_of(one, market), filtered(plain.rule(market), market, (window,), (VolatilitySizer(0.4, window="2D"),))
+    np.testing.assert_array_equal(found.signal, wanted.signal)
+    np.testing.assert_array_equal(found.scale, wanted.scale)
+    assert replace(found, signal=None, scale=None, enter=None) == plain.rule(market)
+    assert found.enter == 0.5
+    assert rule_of(plain, market) == plain.rule(market)
+    assert replace(one, filters="oi").filters == (OpenInterestFilter(),)
+
+
+def test_a_strategy_with_checks_of_its_own_is_filtered_too(data: str) -> None:
+    """It may forget to ask the base for its checks."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Checked(AlwaysOn):
+        """With checks."""
+
+        def __post_init__(self) -> None:
+            assert self.days > 0
+
+    one, market = Checked(filters="funding=2h"), bt.load_market(data)
+    assert one.filters == "funding=2h"
+    assert params_of(one)["filters"] == ("funding=2h,none",)
+    np.testing.assert_array_equal(rule_of(one, market).signal, rule_of(AlwaysOn(filters="funding=2h"), market).signal)
+    with pytest.raises(ParameterError, match=r'^unknown filter "fundin"; did you mean "funding"\?$'):
+        rule_of(Checked(filters="fundin"), market)
+
+
+def test_changes_are_made_before_filters(data: str) -> None:
+    """What a run sets otherwise is what is filtered and sized: else a change of the threshold, the signal or the scale would undo it."""
+    market, window = bt.load_market(data), FundingWindow()
+    rate = bt.annualized_funding(market, window="1D")
+    strategy = FundingCarry(enter=0.05, exit=None, filters=window, sizers=VolatilitySizer(window="2D"))
+    wanted = filtered(FundingCarry(enter=0.05, exit=None).rule(market), market, (window,), ())
+    size = VolatilitySizer(window="2D").scale(market, wanted)
+    for changes, signal, scale in (
+        ({"size": 0.2}, np.asarray(rule_of(FundingCarry(enter=0.05, exit=None, filters=window), market).signal), size),
+        ({"signal": rate, "scale": 2.0 * np.ones(len(market))}, np.where(window.allows(market, wanted), rate, np.nan), 2.0 * size),
+        ({"enter": None}, np.array([np.where(window.allows(market, wanted), sign, 0.0) for sign in (1.0, -1.0)]), size),
+    ):
+        found = rule_of(strategy, market, **changes)
+        np.testing.assert_array_equal(found.signal, signal)
+        np.testing.assert_array_equal(found.scale, scale)
+    bare = Rule(long=market.spot)
+    assert rule_of(bare, market) == bare
+    assert rule_of(bare, market, size=0.2) == replace(bare, size=0.2)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"filters": RegimeFilter}, "filters must be filters: <class 'backtest.filters.entries.RegimeFilter'> is no filter; give bt.RegimeFilter(), or a text as \"regime=calm,trending\""),
+        ({"filters": "event"}, 'unknown filter "event"; did you mean "events"?'),
+        ({"filters": "regime=calm oi"}, 'allowed has no "calm oi": allowed=(\'calm oi\',); did you mean "calm"?'),
+        ({"sizers": OpenInterestFilter()}, "sizers must be sizers: oi=1D is no sizer; it is a filter, for filters=…"),
+        ({"sizers": 0.5}, 'sizers must be sizers: 0.5 is no sizer; give bt.PercentileSizer(), or a text as "percentile=0.9,0.25,180D"'),
+    ],
+)  # fmt: skip
+def test_what_is_no_filter_is_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        AlwaysOn(**given)
+    assert str(error.value) == told
+
+
+# ---------------------------------------------------------------- narrowed to some instruments
+
+
+def two_assets() -> Tables:
+    """Ether as ever, and its bars once more as those of another coin, at ten times the price."""
+    tables = only(ether(), SPOT, PERP)
+    for name in (SPOT, PERP):
+        other = name.replace("ETH", "BTC")
+        tables.instruments.append(replace(next(item for item in tables.instruments if item.id == name), id=other, base="BTC"))
+        tables.bars[other] = tables.bars[name].mul([10.0] * 4 + [1.0])
+    tables.funding[PERP.replace("ETH", "BTC")] = tables.funding[PERP].mul([-1.0, 1.0, 1.0])
+    return tables
+
+
+def test_one_market_has_room_for_several_underlyings(tmp_path: Path) -> None:
+    market = bt.load_market(write(tmp_path, two_assets()))
+    with pytest.raises(DataError, match=r"^the rule needs one perpetual and the dataset test has several: BTCUSDT-PERP, ETHUSDT-PERP"):
+        rule_of(FundingCarry(), market)
+    strategies = {asset: on(FundingCarry(enter=0.05, window="1D", sizers="volatility=0.3,1,2D"), f"{asset}*") for asset in ("BTC", "ETH")}
+    for asset, strategy in strategies.items():
+        rule, narrow = rule_of(strategy, market), market.only(f"{asset}*")
+        assert rule.long == narrow.spot == market.leg(f"{asset}USDT-SPOT")
+        assert rule.short == narrow.perpetual
+        assert rule.signal is bt.annualized_funding(narrow, window="1D")
+        np.testing.assert_array_equal(rule.scale, bt.size_by_volatility(narrow, window="2D", target=0.3))
+        assert label_of(strategy) == f"FundingCarry on {asset}*"
+        assert params_of(strategy) == params_of(FundingCarry(enter=0.05, window="1D", sizers="volatility=0.3,1,2D")) | {
+            "on": (f"{asset}*",)
+        }
+        assert rule_of(strategy, market, size=0.1).size == 0.1
+    again = on(strategies["ETH"], SPOT, PERP)
+    assert rule_of(again, market).long == market.leg(SPOT)
+    assert label_of(again) == f"FundingCarry on ETH* on {SPOT} {PERP}"
+    later = replace(strategies["ETH"], filters="funding=2h")
+    assert params_of(later)["filters"] == ("funding=2h,none",)
+    assert np.isnan(rule_of(later, market).signal).any(), "filters of its own see what it sees"
+    assert label_of(Rule(long=market.leg(SPOT))) == "Rule"
+    assert params_of(Rule(long=market.leg(SPOT))) == {}
+
+
+def test_a_narrowed_strategy_runs_as_on_a_market_of_its_own(tmp_path: Path) -> None:
+    path = write(tmp_path, two_assets())
+    whole, own = bt.load_market(path), bt.load_market(path, instruments="ETH*")
+    found, wanted = bt.run(on(AlwaysOn(), "ETH*"), whole), bt.run(AlwaysOn(), own)
+    np.testing.assert_array_equal(found.equity, wanted.equity)
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda: on(AlwaysOn), "on narrows a strategy: it got <class 'test_strategy.AlwaysOn'>; give AlwaysOn()"),  # type: ignore[arg-type]
+        (lambda: on(5, "ETH*"), "on narrows a strategy: it got 5; give one, as CashAndCarry(); a rule has its legs already"),  # type: ignore[arg-type]
+        (lambda: on(AlwaysOn()), 'on needs instruments: it got none; give ids or patterns, as on(strategy, "BTC*")'),
+        (lambda: on(AlwaysOn(), ["ETH*"]), "on takes ids or patterns as texts: it got ['ETH*']; give them one by one, as on(strategy, \"BTC*\")"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_what_cannot_be_narrowed_is_refused(ask: Callable[[], Any], told: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        ask()
+    assert str(error.value) == told
+
+
+def test_nothing_of_the_kind_is_refused(data: str) -> None:
+    with pytest.raises(DataError, match=r'^unknown instrument "SOL\*" in dataset test; '):
+        rule_of(on(AlwaysOn(), "SOL*"), bt.load_market(data))
+
+
 # ---------------------------------------------------------------- flags
 
 
@@ -177,8 +332,10 @@ def test_every_field_has_a_flag_and_help_lists_it_with_its_default(strategy: typ
     told = help_of(strategy, capsys)
     general = {
         "data", "instruments", "currency", "start", "end", "freq", "clock", "staleness", "max_gap", "capital", "report", "json", "scenario", "help",
+        "check_causality", "filter", "sizer",
     }  # fmt: skip
     named = {item.name: item for owner in (Execution, Rule, strategy) for item in fields(owner) if "help" in item.metadata}
+    del named["filters"], named["sizers"]  # --filter and --sizer, which are told with all that there are
     flags = {name.replace("_", "-") for name in (*general, *named)}
     assert set(re.findall(r"^  (?:-h, )?--([a-z-]+)", told, re.MULTILINE)) == flags
     words = " ".join(told.split())
@@ -235,6 +392,97 @@ def test_a_strategys_own_parameter_comes_before_the_executions(data: str, plain:
     main(Own, ["--data", data, "--funding", "0.2"])
 
 
+def test_filters_and_sizers_are_flags_of_every_strategy(data: str, plain: None, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--data",
+        data,
+        "--json",
+        "run.json",
+        "--filter",
+        "funding=2h",
+        "regime",
+        "--filter",
+        "events=1D,1D,fork",
+        "--sizer",
+        "volatility=0.4,1,2D",
+    ]
+    parser = command_line(AlwaysOn, "carry")
+    found = parser.parse_strictly([word for word in words if word not in ("--json", "run.json")])
+    given: dict[str, Any] = {"filters": ["funding=2h", "regime", "events=1D,1D,fork"], "sizers": ["volatility=0.4,1,2D"]}
+    assert values_of(found, AlwaysOn) == given
+    assert values_of(found, Rule) == values_of(found, Execution) == values_of(parser.parse_strictly([]), AlwaysOn) == {}
+    assert mistake(capsys, AlwaysOn, *words).startswith('no event of kind "fork" in dataset test; it has no events at all;')
+    main(AlwaysOn, [*words[:6], *words[-2:]])
+    told = json.loads((here / "run.json").read_text())
+    assert told["params"] == {
+        "instrument": None,
+        "days": 3,
+        "flag": False,
+        "filters": ["funding=2h,none"],
+        "sizers": ["volatility=0.4,1,2D"],
+    }
+    market = bt.load_market(data)
+    result = bt.run(AlwaysOn(filters="funding=2h", sizers="volatility=0.4,1,2D"), market)
+    assert told["final_equity"] == result.equity.iloc[-1]
+    assert result.trades["entered_at"].iloc[0].hour % 8 == 6
+    assert {name: list(texts) for name, texts in result.params.items() if name in COMPOSED} == {
+        "filters": ["funding=2h,none"],
+        "sizers": ["volatility=0.4,1,2D"],
+    }
+    assert "filters" not in bt.run(AlwaysOn(), market).params
+
+
+def test_the_help_lists_filters_and_sizers_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    told = help_of(AlwaysOn, capsys)
+    assert textwrap.indent(listed(), "  ") in told
+    words = " ".join(told.split())
+    assert f"funding=2h: {' '.join(FILTERS)} (default: none)" in words
+    assert f"volatility=0.4: {' '.join(SIZERS)} (default: none)" in words
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_a_parameter_that_is_called_as_a_flag_of_the_run_is_refused(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It could not be set."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Own(AlwaysOn):
+        """With a name that is taken."""
+
+        filter: bool = bt.param(False, "a switch")
+
+    told = 'parameter "filter" of Own is called as a flag that every strategy has; give it another name'
+    assert mistake(capsys, Own, "--data", data) == told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tomorrow(bt.Strategy):
+    """Buy when the next close is higher."""
+
+    ahead: int = bt.param(-1, "how many bars the price is shifted")
+
+    def rule(self, market: bt.Market) -> Rule:
+        close = pd.Series(market.close(SPOT)).shift(self.ahead).to_numpy()
+        return Rule(long=market.leg(SPOT), signal=close, enter=2000.0, exit=1990.0)
+
+
+def test_a_look_ahead_is_found_from_the_command_line(data: str, plain: None, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The verdict stands after the table; a strategy that fails gets no report."""
+    main(Tomorrow, ["--data", data, "--ahead", "1", "--check-causality", "--size", "0.2"])
+    printed = capsys.readouterr().out
+    table, verdict = printed.index("Tomorrow"), printed.lower().index("causality")
+    assert table < verdict < printed.index("Report: ")
+    with pytest.raises(SystemExit) as left:
+        main(Tomorrow, ["--data", data, "--check-causality", "--report", "late.html"])
+    printed = capsys.readouterr()
+    assert left.value.code == 2
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert "2024-03-0" in printed.err, "the first bar"
+    assert "signal" in printed.err
+    assert "causality" in printed.out.lower()
+    assert not (here / "late.html").exists()
+
+
 def test_negative_numbers_may_be_written_in_any_way(data: str, plain: None) -> None:
     main(FundingCarry, ["--data", data, "--enter", "none", "--exit", "-1e-3"])
 
@@ -267,13 +515,12 @@ def test_the_json_of_a_run_has_the_designs_keys(data: str, plain: None, here: Pa
     main(CashAndCarry, ["--data", data, "--enter", "none", "--exit", "none", "--min-days", "0", "--json", "run.json"])
     told = json.loads((here / "run.json").read_text())
     design = {"strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"}
-    assert set(told) == design | {"quote", "execution", "fills", "notes", "liquidations"}, (
-        "five keys beyond the design's, for who checks a run"
-    )
+    beyond = {"quote", "execution", "fills", "notes", "liquidations", "daily", "baselines", "baselines_left_out"}
+    assert set(told) == design | beyond, "eight keys beyond the design's, for who checks a run or compares it"
     assert set(told["dataset"]) == {"name", "hash", "simulated"}
     assert set(told["metrics"]) == {
         "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover",
-        "trades", "win_rate", "avg_hold_days",
+        "trades", "win_rate", "avg_hold_days", "spot_beta", "hedged_share",
     }  # fmt: skip
     assert set(told["attribution"]) == set(k.SOURCES)
     assert len(told["trades"]) == 2
@@ -282,7 +529,8 @@ def test_the_json_of_a_run_has_the_designs_keys(data: str, plain: None, here: Pa
         assert set(trade["attribution"]) == set(k.SOURCES)
         assert sum(trade["attribution"].values()) == pytest.approx(trade["pnl"])
     assert sum(told["attribution"].values()) == pytest.approx(told["final_equity"] - told["capital"])
-    assert told["params"] == {"enter": None, "exit": None, "min_days": 0.0, "cost": None, "max_hold": "120D"}
+    own = {item.name: item.default for item in fields(CashAndCarry) if item.name not in ("filters", "sizers")}
+    assert told["params"] == own | {"enter": None, "exit": None, "min_days": 0.0}
     assert (told["strategy"], told["metrics"]["trades"], told["dataset"]["simulated"]) == ("CashAndCarry", 2, True)
     assert (told["trades"][0]["reason"], told["trades"][1]["exited_at"]) == ("expiry", None)
 
@@ -360,6 +608,14 @@ PARAMETERS = [
     ),
     (("--freq", "often"), "freq must be a duration like \"30D\" or \"8h\": freq='often'"),
     (("--staleness", "old"), 'staleness must be a duration like "30D" or "8h": staleness=\'old\''),
+    (("--filter", "regim"), 'unknown filter "regim"; did you mean "regime"?'),
+    (("--filter", "oi", "oi=1D"), 'filter "oi=1D" stands twice; leave one out'),
+    (("--filter", "funding=1h", "0.5"), 'unknown filter "0.5"; known: crowding, cvd, events, funding, leverage, oi, regime'),
+    (("--filter",), "argument --filter: expected at least one argument; see cash_and_carry --help"),
+    (("--filters", "oi"), 'unknown parameter --filters; did you mean "--filter"?'),
+    (("--sizer", "volatility=0"), "target must be above 0: target=0"),
+    (("--sizer", "volatility=much"), "sizer volatility: target must be a number: target=much"),
+    (("--check-causality=yes",), "argument --check-causality: ignored explicit argument 'yes'; see cash_and_carry --help"),
     (("--max-gap", "wide"), 'max_gap must be a duration like "30D" or "8h": max_gap=\'wide\''),
 ]  # fmt: skip
 

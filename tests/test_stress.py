@@ -24,7 +24,7 @@ from backtest.market import Market
 from backtest.report.stress import render_stress
 from backtest.result import Result
 from backtest.scenarios import SCENARIOS, Before, Scenario, parse_scenario, standard
-from backtest.stress import chosen_scenarios, same
+from backtest.stress import chosen_scenarios
 
 COUNT, CAPITAL = 48, 10_000.0
 INDEX = times(START + HOUR, COUNT)
@@ -443,16 +443,6 @@ def test_a_result_brings_its_strategy_market_and_settings(market: Market) -> Non
     assert bt.stress(first, scenarios=gap, keep=False).results == {}
 
 
-def test_settings_are_compared_by_their_content() -> None:
-    values = np.array([1.0, np.nan])
-    assert same(values, values.copy())
-    assert same((values, None), (values.copy(), None))
-    assert not same(values, np.array([1.0, 2.0]))
-    assert not same(values, None)
-    assert not same((1, 2), (1,))
-    assert same("a", "a")
-
-
 def test_the_printed_table_is_narrow_and_says_what_happens(market: Market) -> None:
     test = stressed(market, "gap=0.1,2024-03-01T12:00,8h", "spreads")
     told = repr(test)
@@ -643,3 +633,21 @@ def test_mistakes_end_in_a_sentence(data: str, capsys: pytest.CaptureFixture[str
         bt.main(AlwaysOn, ["--data", data, "--scenario", *arguments])
     printed = capsys.readouterr()
     assert (left.value.code, printed.err, printed.out) == (2, f"error: {told}\n", "")
+
+
+def test_what_is_no_single_strategy_is_refused(market: Market) -> None:
+    book = bt.run([carry(market)], market, capital=CAPITAL, execution=FREE)
+    with pytest.raises(ParameterError, match=r"(?s)^a stress test is of one strategy: it got .*; give a strategy, .* of a book result.results\[label\]$"):
+        bt.stress(book)
+    with pytest.raises(ParameterError, match=r"; give AlwaysOn\(\)$"):
+        bt.stress(AlwaysOn, market)
+
+
+def test_filters_stay_in_force_through_a_scenario(market: Market) -> None:
+    """A result knows which of its rule's fields were changed from outside; what its own filters did to the signal is none of them."""
+    filters = [bt.FundingWindow("2h")]
+    result = bt.run(AlwaysOn(filters=filters), market, capital=CAPITAL, execution=FREE, max_hold="3h")
+    test = bt.stress(result, scenarios="flip")
+    assert len(test.results["flip"].trades) == len(result.trades) > 1
+    free = bt.run(AlwaysOn(), market, capital=CAPITAL, execution=FREE, max_hold="3h")
+    assert len(free.trades) > len(result.trades), "the filter keeps some out"

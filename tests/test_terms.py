@@ -375,7 +375,9 @@ def test_what_a_setting_overrides_is_not_told() -> None:
 def test_rules_that_changed_in_the_run_are_told() -> None:
     """The change of fees in July 2021 is assumed, that of the tiers is known; the fee that is known from 2024 on is the same."""
     notes = told(Execution(liquidation_fee=0.0), "2021-06-25", 1000, short=linear())
-    assert notes[1:] == ["Rules of binance changed on 2021-07-01 (assumed), 2022-05-01, 2023-01-30, 2024-02-29 and were followed."]
+    assert notes[1:] == [
+        "Rules of binance changed on 2021-07-01 (assumed), 2022-05-01, 2022-08-31, 2023-03-31, 2023-08-28, 2023-12-30, 2024-02-29 and were followed."
+    ]
     both = told(Execution(**KEPT), "2024-03-01", 600, long=linear(venue="hyperliquid"), short=coin(venue="coinbase"))
     assert both == ["Rules of hyperliquid changed on 2024-03-11, 2025-05-05 and were followed."]
     assert told(Execution(), "2024-03-01", 20, long=coin(), short=linear())[1:] == []

@@ -1,20 +1,24 @@
 """The venue rule-book: dated entries with their sources, the one in force at a time, and an error for the one that is not there."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from markets import instrument
+from markets import ether, instrument, load
 
+import backtest as bt
 from backtest.errors import DataError
 from backtest.instruments import Kind, Settle
+from backtest.market import Market
+from backtest.rule import Rule
 from backtest.venues import Entry, Tier, Venue, VenueRules, rules_of, venue, venue_names
 from backtest.venues.book import SURE, TABLES
-from backtest.venues.rules import Charge
+from backtest.venues.rules import Charge, Lots
 
 NOW = pd.Timestamp("2025-01-01T00:00Z")
 NAMES = ("binance", "bitmex", "bybit", "cme", "coinbase", "deribit", "dydx", "hyperliquid", "kraken", "okx")
@@ -290,10 +294,18 @@ def test_binance_tiers_of_october_2024_with_their_published_deductions() -> None
 
 def test_binance_tiers_by_date() -> None:
     """Lowest rate and the first bound of each table that was captured."""
-    found = {day: on(day).tiers[:2] for day in ("2021-01-01", "2022-05-01", "2023-01-30", "2024-02-29", "2024-10-01", "2025-09-29")}
+    found = {
+        day: on(day).tiers[:2] for day in ("2021-01-01", "2022-05-01", "2022-08-31", "2023-12-30", "2024-02-29", "2024-05-30", "2025-07-02")
+    }
     assert [(low.rate, high.floor) for low, high in found.values()] == [
-        (0.005, 10_000), (0.005, 10_000), (0.005, 100_000), (0.004, 50_000), (0.004, 50_000), (0.004, 300_000),
+        (0.005, 10_000), (0.005, 10_000), (0.005, 100_000), (0.005, 200_000), (0.004, 50_000), (0.004, 50_000), (0.004, 300_000),
     ]  # fmt: skip
+    days = ("2022-08-30", "2022-08-31", "2023-03-31", "2023-08-28", "2023-12-30", "2024-02-29", "2024-05-30")
+    assert [next(tier.floor / 1e6 for tier in on(day).tiers if tier.rate == 0.1) for day in days] == [4, 10, 25, 30, 50, 100, 150]
+    assert [on(day, base=base).tiers_of(Kind.FUTURE)[0].rate for base in ("ETH", "BTC") for day in ("2023-10-30", "2023-10-31")] == [
+        0.02,
+        0.01,
+    ] * 2
     assert any("margin (perpetual): the entry of 2021-09-24 is assumed on 2021-01-01" in line for line in on("2021-01-01").assumptions)
 
 
@@ -304,7 +316,7 @@ def test_binances_coin_margined_contracts() -> None:
     assert [(rules.fee(Kind.PERPETUAL, maker=True), rules.fee(Kind.FUTURE), rules.delivery_fee) for rules in (ether, bitcoin)] == [
         (0.0002, 0.0005, 0.0005)
     ] * 2
-    assert [bitcoin.liquidation_fee(kind) for kind in (Kind.PERPETUAL, Kind.FUTURE)] == [0.015, 0.01]
+    assert [bitcoin.liquidation_fee(kind) for kind in (Kind.PERPETUAL, Kind.FUTURE)] == [0.02, 0.01]
     assert ether.tiers[:3] == (Tier(floor=0.0, rate=0.005, deduction=0.0), Tier(floor=15.0, rate=0.0065, deduction=pytest.approx(0.0225)), Tier(floor=100.0, rate=0.01, deduction=pytest.approx(0.3725)))  # type: ignore[arg-type]  # fmt: skip
     assert [rules.tiers_of(Kind.FUTURE)[1].floor for rules in (ether, bitcoin)] == [100.0, 10.0]
     assert ether.settlement_window == pd.Timedelta("60min")
@@ -313,6 +325,115 @@ def test_binances_coin_margined_contracts() -> None:
     assert on("2022-09-12", settle=Settle.INVERSE).tiers == ether.tiers
     with pytest.raises(DataError, match=r'^venue "binance" has no rule "margin" for a dated future \(ETH, inverse\) on 2021-08-22'):
         on("2021-08-22", settle=Settle.INVERSE).tiers_of(Kind.FUTURE)
+
+
+BITCOIN_FEES = [
+    ("2021-01-01", 0.0150, True), ("2021-10-13", 0.0150, False), ("2021-10-14", 0.0175, True), ("2022-10-13", 0.0175, False),
+    ("2023-02-07", 0.0175, False), ("2023-02-08", 0.0125, False), ("2024-03-01", 0.0125, False), ("2026-09-15", 0.0125, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("day", "fee", "assumed"), BITCOIN_FEES)
+def test_bitcoins_liquidation_fee_by_date(day: str, fee: float, assumed: bool) -> None:
+    """Between two captures the dearer one is taken, and said to be; quarterly contracts pay 1% in all of them."""
+    rules = on(day, base="BTC")
+    assert (rules.liquidation_fee(Kind.PERPETUAL), rules.liquidation_fee(Kind.FUTURE)) == (fee, 0.01)
+    assert any(line.startswith("binance liquidation (perpetual): ") for line in rules.assumptions) is assumed
+    assert any(line.startswith("binance liquidation (future): the entry of 2022-06-24 ") for line in rules.assumptions) is (
+        day < "2022-06-24"
+    )
+
+
+def test_bitcoins_coin_margined_liquidation_fee_by_date() -> None:
+    days = ("2021-12-23", "2021-12-24", "2022-06-24", "2023-11-01", "2023-11-02", "2026-09-26")
+    assert [on(day, base="BTC", settle=Settle.INVERSE).liquidation_fee(Kind.PERPETUAL) for day in days] == [
+        0.01,
+        0.02,
+        0.02,
+        0.02,
+        0.015,
+        0.015,
+    ]
+
+
+def test_bitcoins_least_notional_by_date() -> None:
+    """5 USDT, 100 from the day of the announcement, 50 in the newest capture; the price step was a cent until it was a tenth. Ether's rose to 20."""
+    assert [on(day).lots(Kind.PERPETUAL).min_notional for day in ("2021-01-01", "2023-11-01", "2023-11-02", "2026-09-15")] == [5, 5, 20, 20]
+    found = {
+        day: on(day, base="BTC").lots(Kind.PERPETUAL) for day in ("2021-10-13", "2022-06-24", "2023-11-01", "2023-11-02", "2026-09-15")
+    }
+    assert [(lots.tick, lots.lot, lots.min_notional) for lots in found.values()] == [
+        (0.01, 0.001, 5.0), (0.1, 0.001, 5.0), (0.1, 0.001, 5.0), (0.1, 0.001, 100.0), (0.1, 0.001, 50.0),
+    ]  # fmt: skip
+    assert {(day, on(day, base="BTC").lots(Kind.FUTURE)) for day in found} == {
+        (day, Lots(tick=0.1, lot=0.001, min_notional=5.0)) for day in found
+    }
+
+
+BITCOIN_TIERS = [
+    ("2021-09-24", 250_000, 1_000_000), ("2022-05-01", 250_000, 1_000_000), ("2022-07-03", 250_000, 1_000_000),
+    ("2023-03-30", 250_000, 1_000_000), ("2023-03-31", 250_000, 3_000_000), ("2023-08-28", 250_000, 3_000_000),
+    ("2023-12-30", 500_000, 8_000_000), ("2024-02-29", 500_000, 10_000_000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("day", "half", "one"), BITCOIN_TIERS)
+def test_bitcoins_tiers_by_date(day: str, half: float, one: float) -> None:
+    """0.4% to 50,000 USDT, then 0.5%, then 1%: each up to its bound."""
+    tiers = on(day, base="BTC").tiers
+    assert [(tier.floor, tier.rate) for tier in tiers[:3]] == [(0.0, 0.004), (50_000.0, 0.005), (half, 0.01)]
+    assert tiers[3].floor == one
+
+
+def test_bitcoins_higher_tiers_tell_the_tables_apart() -> None:
+    """Where 10% begins, and the deduction there."""
+    found = {
+        day: on(day, base="BTC").tiers
+        for day in ("2022-07-02", "2022-07-03", "2023-03-31", "2023-08-28", "2023-12-30", "2024-02-29", "2024-05-30")
+    }
+    assert [next(tier.floor / 1e6 for tier in tiers if tier.rate == 0.1) for tiers in found.values()] == [40, 20, 30, 40, 80, 150, 230]
+    assert [tier.floor for tier in on("2025-07-02", base="BTC").tiers[:3]] == [0.0, 300_000.0, 800_000.0]
+    assert [tier.deduction for tier in on("2024-10-31", base="BTC").tiers[:4]] == pytest.approx([0, 50, 950, 11_450])
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", "2021-10-13", "2023-01-01", "2024-03-01", "2025-06-27", "2026-10-01"])
+@pytest.mark.parametrize("base", ["ETH", "BTC"])
+def test_ether_and_bitcoin_have_every_rule_that_a_linear_carry_asks_for(base: str, day: str) -> None:
+    """Spot, perpetual and quarterly futures; lots of a spot are not sourced, and no run asks for them."""
+    rules = on(day, base=base)
+    assert all(rules.fee(kind) > 0.0 for kind in Kind)
+    assert rules.delivery_charge(1.0).rate == rules.fee(Kind.FUTURE)
+    for kind in (Kind.PERPETUAL, Kind.FUTURE):
+        assert rules.liquidation_fee(kind) >= 0.01
+        assert rules.tiers_of(kind)[0].rate >= 0.004
+        assert rules.lots(kind).lot == 0.001
+    assert rules.funding.cap >= 0.003
+    assert rules.settlement.time == "08:00"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carry(bt.Strategy):
+    """Spot against the perpetual, or against whatever future is offered."""
+
+    dated: bool = bt.param(False, "against the futures")
+
+    def rule(self, market: Market) -> Rule:
+        return Rule(long=market.spot, short=market.future_chain() if self.dated else market.perpetual, size=0.3, max_hold="30h")
+
+
+def test_a_book_of_ether_and_bitcoin_needs_no_fee_from_the_user(tmp_path: Path) -> None:
+    """Both bases, both kinds of derivatives, default execution with margin: every cost is in the rule-book, and none is assumed in 2024."""
+    tables = ether()
+    for name in list(tables.bars):
+        tables.bars[name.replace("ETH", "BTC")] = tables.bars[name] * ([20.0] * 4 + [1.0])
+    for item in list(tables.instruments):
+        tables.instruments.append(replace(item, id=item.id.replace("ETH", "BTC"), base="BTC"))
+    tables.funding.update({name.replace("ETH", "BTC"): events.copy() for name, events in tables.funding.items()})
+    both = load(tmp_path, tables)
+    book = bt.run([bt.on(Carry(dated=dated), pattern) for dated in (False, True) for pattern in ("ETH*", "BTC*")], both)
+    assert set(book.trades["contract"].str[:8]) == {"ETHUSDT-", "BTCUSDT-"}
+    assert all(len(result.trades) > 1 for result in book.results.values())
+    assert not any("Rules of binance" in note for result in book.results.values() for note in result.notes)
 
 
 @pytest.mark.parametrize("name", ["binance", "hyperliquid", "dydx"])

@@ -1,16 +1,17 @@
-"""The console command `carry`: data in, data checked, and whatever looks at data without running a strategy.
+"""The console command `carry`: data in, data checked, and whatever looks at data or at finished runs without running a strategy.
 
 A command is a module with `add(commands)`; it runs a function that takes the parsed arguments and returns an exit code: 0 all is well,
 1 something was found, 2 the input or the command line was wrong, which is one sentence on stderr and never a traceback, 130 stopped by Ctrl-C.
 
     carry data import binance FILES… --into data/mine
     carry data check data/mine
+    carry compare a.json b.json
 """
 
 from collections.abc import Sequence
 
 from backtest._version import __version__
-from backtest.cli import data_check, data_download, data_import, data_sample, data_spreads, premium, venues
+from backtest.cli import compare, data_check, data_download, data_import, data_sample, data_spreads, premium, venues
 from backtest.cli.parser import Parser, add_group, show_help
 from backtest.errors import ParameterError, did_you_mean, user_errors
 
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """The parser of the whole command line."""
-    parser = Parser(prog="carry", description="Backtests of carry: data in, and what the data say.", allow_abbrev=False)
+    parser = Parser(
+        prog="carry", description="Backtests of carry: data in, what the data say, and runs beside each other.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"carry {__version__}")
     parser.set_defaults(parser=parser, run=show_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
@@ -41,5 +44,6 @@ def build_parser() -> Parser:
     for module in DATA_COMMANDS:
         module.add(data)
     premium.add(commands)
+    compare.add(commands)
     venues.add(commands)
     return parser

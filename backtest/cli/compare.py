@@ -1,0 +1,65 @@
+"""`carry compare`: runs beside each other, from their JSON files, as a table, as JSON, and as a page with figures.
+
+carry compare calm.json bold.json --names calm bold --html comparison.html
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backtest.cli.parser import add_command
+
+if TYPE_CHECKING:
+    from backtest.cli.parser import Commands
+
+_DESCRIPTION = """put runs beside each other
+
+Figures, sources of PnL, correlation of daily PnL, and returns at no cost and at
+twice the cost, of 2 to 24 runs. What differs in their data, period, capital,
+currency, costs and execution stands on top.
+
+A file is what a strategy writes with --json, or result.to_json in Python. With
+--html or --json it writes that file and prints its name in place of the table;
+the page has equity and drawdowns, and attribution side by side."""
+
+_EXAMPLES = """examples:
+  python strategies/cash_and_carry.py --json carry.json
+  python strategies/funding_carry.py --json funding.json
+  carry compare carry.json funding.json
+  carry compare carry.json funding.json --names dated perpetual \\
+      --html comparison.html
+
+exit code: 0 printed or written, 2 a file or the command line was wrong"""
+
+
+def add(commands: "Commands") -> None:
+    """Add the command to `carry`."""
+    parser = add_command(commands, "compare", "put runs beside each other", description=_DESCRIPTION, epilog=_EXAMPLES)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="JSON files of runs, two or more")
+    parser.add_argument(
+        "--names", nargs="+", metavar="NAME", help="what to call the runs, one for each file (default: the strategies, and what differs)"
+    )
+    parser.add_argument("--html", metavar="FILE", help="write a page with the tables and the figures")
+    parser.add_argument("--json", metavar="FILE", help="write it for machines; what isn't known is null")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from backtest.compare import compare
+
+    comparison = compare(*arguments.files, names=arguments.names)
+    if arguments.json:
+        comparison.to_json(arguments.json)
+        _tell("JSON", arguments.json)
+    if arguments.html:
+        comparison.report(arguments.html)
+        _tell("Page", arguments.html)
+    if not (arguments.json or arguments.html):
+        print(comparison)
+    return 0
+
+
+def _tell(what: str, path: str) -> None:
+    """Name the file that was written; a pipe or a device gets the content and nothing more."""
+    if Path(path).expanduser().is_file():
+        print(f"{what}: {path}")
