@@ -108,8 +108,8 @@ class BookResult:
         """A table of all rules, the label first; empty tables only give their columns."""
         tables = {label: getattr(one, name) for label, one in self.results.items()}
         filled = {label: table for label, table in tables.items() if len(table)} or dict(list(tables.items())[:1])
-        out = pd.concat([table.assign(rule=label) for label, table in filled.items()], ignore_index=True)
-        return out[["rule", *(column for column in out.columns if column != "rule")]]
+        out: pd.DataFrame = pd.concat([table.assign(rule=label) for label, table in filled.items()], ignore_index=True)
+        return out.loc[:, ["rule", *(column for column in out.columns if column != "rule")]]
 
     @cached_property
     def by_rule(self) -> pd.DataFrame:

@@ -9,7 +9,8 @@ meet in a premium. What can't be trusted is refused with its place and the remed
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from backtest.currency import UNCONVERTED, Conversion
+from backtest.data.known import Known
 from backtest.data.point_in_time import as_known
 from backtest.data.schema import PRICES
 from backtest.data.store import Dataset
@@ -34,7 +36,7 @@ from backtest.data.validate import (
 )
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument, Kind
-from backtest.rule import LONGEST, Leg, number
+from backtest.rule import LONGEST, Leg, counting, instant, number, shown
 from backtest.venues import rules_of
 
 Floats = npt.NDArray[np.float64]
@@ -132,7 +134,8 @@ class Market:
         self.instruments = instruments
         self.info = info
         self.notes: list[str] = []
-        self._dataset, self._view = dataset, view
+        self._dataset: Dataset | Known = dataset
+        self._view = view
         self._frames = frames
         self._rates: dict[str, Floats] = {}  # funding rates that take the place of the dataset's
         self._memo: dict[Hashable, Any] = {}
@@ -173,6 +176,57 @@ class Market:
         other._memo, other.notes = {}, list(self.notes)
         return other
 
+    # ------------------------------------------------------------ views
+
+    def only(self, *patterns: str) -> "Market":
+        """Some of the instruments only, by id or pattern ("BTC*"): the same clock, as a strategy needs it that asks for the only spot.
+
+        DataError for a pattern that names none. What was computed for the same patterns before is found again.
+        """
+        known = list(self.instruments)
+        if not patterns:
+            raise ParameterError('only needs instruments, as market.only("BTC*", "ETHUSDT-SPOT"): it got none; use the market itself for all')
+        for pattern in patterns:
+            if not isinstance(pattern, str):
+                raise ParameterError(f"only takes ids or patterns as texts: it got {shown(pattern)}; give them one by one, as market.only(*names)")
+            if not any(fnmatchcase(name, pattern) for name in known):
+                raise DataError(f'unknown instrument "{pattern}" in dataset {self.info.name}; {did_you_mean(pattern, known)}')
+        names = [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        return self.memo(("only", tuple(names)), lambda: self._narrowed({name: self._frames[name] for name in names}))
+
+    def until(self, stamp: str | pd.Timestamp) -> "Market":
+        """The market as it was known at an instant: no later bar, funding event, settlement, or value of a series or event that was published later.
+
+        Instruments without a bar by then are gone; expiry dates stay, as they were announced. ParameterError for an instant before the first bar's end.
+        """
+        end = instant("until", stamp)
+        if end is None or end.value < self.stamps[0]:
+            told = "None" if end is None else utc(end.value)
+            raise ParameterError(f"until must not lie before the market's first bar: until={told}; the first ends at {utc(self.stamps[0])}")
+        count = int(np.searchsorted(self.stamps, end.value, side="right"))
+        kept = {name: frame.iloc[: frame.index.searchsorted(end, side="right")] for name, frame in self._frames.items()}
+        other = self._narrowed({name: frame for name, frame in kept.items() if len(frame)})
+        other.stamps, other.clock = self.stamps[:count], self.clock[:count]
+        other._dataset = Known(self._dataset, end)
+        other._view = replace(self._view, end=end if self._view.end is None else min(end, self._view.end))
+        last = int(other.stamps[-1])
+        other._rates = {name: rates[: np.searchsorted(self.funding(name).times, last, side="right")] for name, rates in other._rates.items()}
+        other.notes.append(f"The market is as it was known at {utc(end.value)}.")
+        return other
+
+    def _narrowed(self, frames: dict[str, pd.DataFrame]) -> "Market":
+        """A view with these bars and nothing computed yet; notes that begin with the id of another instrument stay out."""
+        other = copy(self)
+        for name, item in vars(Market).items():
+            if isinstance(item, cached_property):
+                vars(other).pop(name, None)
+        other._frames, other._memo = frames, {}
+        other.instruments = {name: self.instruments[name] for name in frames}
+        other._rates = {name: rates for name, rates in self._rates.items() if name in frames}
+        gone = tuple(f"{name}:" for name in self.instruments if name not in frames)
+        other.notes = [note for note in self.notes if not note.startswith(gone)]
+        return other
+
     # ------------------------------------------------------------ legs
 
     def _only(self, kind: Kind, base: str | None) -> Leg:
@@ -208,14 +262,18 @@ class Market:
             raise DataError(f'unknown instrument "{instrument}" in dataset {self.info.name}; {hint}')
         return Leg(kind=self.instruments[instrument].kind, contracts=(instrument,))
 
-    def future_chain(self, min_days: float = 0.0, *, base: str | None = None, venue: str | None = None, quote: str | None = None) -> Leg:
+    def future_chain(
+        self, min_days: float = 0.0, *, nth: int = 1, base: str | None = None, venue: str | None = None, quote: str | None = None
+    ) -> Leg:
         """All dated futures (of one base asset, venue and quote currency) by expiry; at entry the nearest with at least `min_days` to expiry is taken.
 
+        nth: the second nearest of those with nth=2, and so on, as for a calendar spread's far leg.
         They are one product: DataError where assets, venues, quotes, linear and inverse contracts, or two contracts of one expiry would mix.
         """
         if min_days is None:
             raise ParameterError("min_days must be a number: min_days=None; leave it out for none")
         number("min_days", min_days, least=0.0)
+        counting("nth", nth)
         wanted = {name: value for name, value in (("base", base), ("venue", venue), ("quote", quote)) if value is not None}
         futures = [item for item in self.instruments.values() if item.kind is Kind.FUTURE]
         found = [item for item in futures if all(getattr(item, name) == value for name, value in wanted.items())]
@@ -234,7 +292,7 @@ class Market:
                 raise DataError(
                     f"{item.id} and {after.id} expire together, and a chain has one contract of each expiry; load one of them with instruments=…"
                 )
-        return Leg(kind=Kind.FUTURE, contracts=tuple(item.id for item in found), min_days=float(min_days), chain=True)
+        return Leg(kind=Kind.FUTURE, contracts=tuple(item.id for item in found), min_days=float(min_days), nth=nth, chain=True)
 
     def _refuse_mixed(self, futures: Sequence[Instrument]) -> None:
         """Raise DataError for futures that are not one product."""
@@ -387,6 +445,8 @@ class Market:
                 f'no series "{name}" in dataset {self.info.name}; {did_you_mean(name, self.series_names) if self.series_names else "it has none"}'
             )
         table = self._dataset.series(name).sort_values("ts", kind="stable")
+        if table.empty:  # nothing published yet, which is one value that nobody knows
+            return np.array([self.start]), np.array([np.nan])
         refuse(series_errors(table, in_dataset(f"series {name}", pd.DatetimeIndex(table["ts"]))))
         return as_known(table)
 

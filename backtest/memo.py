@@ -52,7 +52,7 @@ SIGNALS: dict[str, Callable[..., Floats]] = {}  # every signal by its name
 def signal(function: Callable[Concatenate[Market, Arguments], Floats]) -> Callable[Concatenate[Market, Arguments], Floats]:
     """Make a function of (market, …) a signal: its array read-only, the same one for the same question, and the function listed in `SIGNALS`.
 
-    The function gets legs as found in the market (None and a default become the market's own; `min_days` is the rule's and is dropped), durations as
+    The function gets legs as found in the market (None and a default become the market's own; `min_days` and `nth` are the rule's and are dropped), durations as
     `pd.Timedelta`, and arrays (also Series) as read-only float64 with the bars as last axis. Read-only arrays are known by identity, others by content.
     Raises ParameterError for an argument of another kind than its parameter's annotation, and for an array that has not one value a bar.
     """
@@ -113,7 +113,7 @@ def _leg(market: Market, name: str, given: Any) -> Leg:
     """The leg that is meant, known by its contracts alone."""
     if not (isinstance(given, Leg) or (isinstance(given, str) and given in _FINDERS)):
         raise ParameterError(f"{name} must be {_WANTED[Leg]}: {name}={given!r}")
-    return replace(found(market, cast(Leg, given)), min_days=0.0)
+    return replace(found(market, cast(Leg, given)), min_days=0.0, nth=1)
 
 
 def _array(market: Market, name: str, given: Any) -> Floats:

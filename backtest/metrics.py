@@ -13,6 +13,8 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 DAYS = 365
+FEWEST_DAYS = 3  # with which a slope is told
+EQUAL = 1e-9  # two quantities apart by no more of the larger are one
 
 
 def daily_equity(equity: pd.Series, start: pd.Timestamp, capital: float) -> pd.Series:
@@ -35,13 +37,21 @@ def ratio(value: float, by: float) -> float:
     return value / by if by and math.isfinite(by) else math.nan
 
 
+def compounded(growth: float, times: float) -> float:
+    """Growth so many times over; infinite where that is beyond all numbers, as a good hour is by the year."""
+    try:
+        return float(growth**times)
+    except OverflowError:
+        return math.inf
+
+
 def return_statistics(equity: pd.Series, start: pd.Timestamp, capital: float) -> dict[str, float]:
     """Total and annual return, volatility, Sharpe, Sortino, Calmar, maximum drawdown. NaN where the run is too short."""
     daily = daily_equity(equity, start, capital)
     returns = daily.pct_change().dropna().to_numpy()
     days = (equity.index[-1] - start) / pd.Timedelta(days=1)
     final = float(equity.iloc[-1])
-    annual = (final / capital) ** (DAYS / days) - 1.0 if final > 0.0 else -1.0
+    annual = compounded(final / capital, DAYS / days) - 1.0 if final > 0.0 else -1.0
     deviation = float(np.std(returns, ddof=1)) if len(returns) > 1 else math.nan
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2))) if len(returns) else math.nan
     mean = float(np.mean(returns)) if len(returns) else math.nan
@@ -72,3 +82,27 @@ def activity(held: npt.NDArray[np.bool_], years: Floats, traded: float, equity: 
     """Share of the time with a position at the close, and the notional traded a year over mean equity."""
     span = float(years.sum())
     return {"time_in_market": float(years[held].sum() / span), "turnover": ratio(traded, float(equity.mean()) * span)}
+
+
+def spot_beta(equity: pd.Series, start: pd.Timestamp, capital: float, spot: Floats) -> float:
+    """Slope of the daily return of equity on the spot's, days from midnight to midnight UTC; NaN with fewer than three of them.
+
+    spot: its last known close at each bar's end, NaN before the first. A day that begins before the first bar's end has no spot return, one that begins
+    with nothing left or less no return of equity: neither counts. Least squares with an intercept.
+    """
+    midnights = daily_equity(equity, start, capital).to_numpy()
+    prices = daily_equity(pd.Series(spot, index=equity.index), start, math.nan).to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gains, moves = np.diff(midnights) / midnights[:-1], np.diff(prices) / prices[:-1]
+    told = np.isfinite(gains) & np.isfinite(moves) & (midnights[:-1] > 0.0)
+    if told.sum() < FEWEST_DAYS:
+        return math.nan
+    moves = moves[told] - moves[told].mean()
+    return ratio(float(moves @ (gains[told] - gains[told].mean())), float(moves @ moves))
+
+
+def hedged_share(long: Floats, short: Floats) -> float:
+    """Share of the bars with a position at whose close both legs hold the same base quantity, one long and one short; NaN without any. [bar]"""
+    larger = np.maximum(np.abs(long), np.abs(short))
+    held = larger > 0.0
+    return ratio(float((np.abs(long + short)[held] <= EQUAL * larger[held]).sum()), float(held.sum()))

@@ -51,7 +51,7 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
     contracts = pairs(market, rule.long, rule.short)
     if len(contracts) == 0:
         raise DataError(
-            f"the two legs never offer a contract at the same time: {rule.long}; {rule.short}; lower min_days or import a longer period"
+            f"the two legs never offer a contract at the same time: {rule.long}; {rule.short}; lower min_days or nth, or import a longer period"
         )
     slots = (slot_tape(market, rule, execution, 0), slot_tape(market, rule, execution, 1))
     records, firsts = pair_records(market, rule, contracts, slots)
@@ -133,9 +133,13 @@ def perpetual_of(rule: Rule) -> Leg | None:
 
 def borrow_limited(market: Market, rule: Rule, execution: Execution) -> bool:
     """Whether coins are borrowed whose availability the data or a scenario tell."""
+    return shorts_spot(rule) and ("borrow_available" in market.series_names or execution.recalled_at is not None)
+
+
+def shorts_spot(rule: Rule) -> bool:
+    """Whether any side of the rule sells coins that must be borrowed."""
     shorted = [leg for leg, side in zip(rule.legs, (Sides.MINUS, Sides.PLUS), strict=True) if rule.sides in (side, Sides.BOTH)]
-    told = "borrow_available" in market.series_names or execution.recalled_at is not None
-    return told and any(leg is not None and leg.kind is Kind.SPOT for leg in shorted)
+    return any(leg is not None and leg.kind is Kind.SPOT for leg in shorted)
 
 
 def available_coins(market: Market, execution: Execution) -> Floats:
@@ -190,6 +194,8 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
     missing = sum(len(market.missing_funding(item.id)) for item in instruments if item.kind is Kind.PERPETUAL)
     if missing and execution.funding is MissingFunding.FILL:
         notes.append(f"{missing} missing funding events were filled with the mean of their neighbours.")
+    if shorts_spot(rule) and "borrow_base" not in market.series_names:
+        notes.append("Borrowed coins cost nothing: the dataset has no series borrow_base.")
     if any(given is None for given in execution.half_spreads) and not any(market.has(item.id, "bid") for item in instruments):
         notes.append(f"The data have no quotes: half a spread of {HALF_SPREAD * 1e4:g} bp is paid at each fill.")
     return notes

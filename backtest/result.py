@@ -2,14 +2,15 @@
 
 result = bt.run(strategy, market)
 result.equity, result.attribution, result.trades, result.metrics
+result.baselines  # what the same capital would have made otherwise
 result.report("reports/carry.html"); result.to_json("carry.json")
 """
 
 import math
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,14 @@ import pandas as pd
 from backtest import kernels as k
 from backtest import ledger, liquidations, metrics
 from backtest.execution import Execution
-from backtest.instruments import Kind
+from backtest.instruments import Kind, Settle
 from backtest.market import DAY, Market, utc
-from backtest.rule import Rule, settings
+from backtest.rule import Rule
+from backtest.strategy import label_of, params_of
 from backtest.tapes import Integers, Records
+
+if TYPE_CHECKING:
+    from backtest.baselines import Baselines
 
 COSTS = (
     "spot_fee",
@@ -38,7 +43,7 @@ EXECUTED = [item.name for item in fields(Execution) if item.name not in COSTS]  
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run, ready for the kernel."""
+    """A run, ready for the kernel. changes: the fields of the rule that were set otherwise than its strategy does."""
 
     market: Market
     rule: Rule
@@ -48,6 +53,7 @@ class Prepared:
     terms: Records
     pairs: Integers
     notes: list[str]
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,8 @@ class Result:
     def __init__(self, strategy: Any, prepared: Prepared, capital: float, log: Log) -> None:
         self._prepared, self._log, self._strategy = prepared, log, strategy
         market = prepared.market
-        self.strategy: str = type(strategy).__name__
-        self.params: dict[str, Any] = {} if isinstance(strategy, Rule) or not is_dataclass(strategy) else settings(strategy)
+        self.strategy: str = label_of(strategy)
+        self.params: dict[str, Any] = params_of(strategy)
         self.dataset = market.info
         self.capital = capital
         self.start, self.end = pd.Timestamp(market.start, tz="UTC"), market.clock[-1]
@@ -142,11 +148,55 @@ class Result:
         """Statistics by the names of the JSON of a run."""
         traded = float((self.fills["quantity"].abs() * self.fills["price"]).sum())
         held = (self.positions["contract"] != "").to_numpy()
+        market, rule = self._prepared.market, self._prepared.rule
+        spot = spot_of(market, rule)
         return {
             **metrics.return_statistics(self.equity, self.start, self.capital),
-            **metrics.activity(held, self._prepared.market.years, traded, self.equity),
+            **metrics.activity(held, market.years, traded, self.equity),
             **metrics.trade_statistics(self.trades),
+            "spot_beta": math.nan if spot is None else metrics.spot_beta(self.equity, self.start, self.capital, market.last_known(spot)),
+            "hedged_share": self._hedged_share,
         }
+
+    @property
+    def _hedged_share(self) -> float:
+        """Share of the bars with a position that is hedged; NaN with one leg, and where inverse contracts have no quantity of their own."""
+        legs = [leg for leg in self._prepared.rule.legs if leg is not None]
+        inverse = any(self._prepared.market.instruments[leg.contracts[0]].settle is Settle.INVERSE for leg in legs)
+        if len(legs) < 2 or inverse:
+            return math.nan
+        return metrics.hedged_share(*(self.positions[name].to_numpy() for name in ("long_quantity", "short_quantity")))
+
+    @cached_property
+    def _beside(self) -> "Baselines":
+        from backtest.baselines import baselines_of
+
+        return baselines_of(self)
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """What the same capital would have made otherwise, a row each: final_equity, returns, volatility, sharpe, max_drawdown, and what it is."""
+        return self._beside.table
+
+    @property
+    def baseline_curves(self) -> pd.DataFrame:
+        """Equity of each of `baselines` at midnights UTC, a column each, beginning with the capital."""
+        return self._beside.curves
+
+    @property
+    def baselines_left_out(self) -> dict[str, str]:
+        """Which of the usual baselines can't be made of this market or run, and why."""
+        return self._beside.left_out
+
+    @property
+    def by_rule(self) -> pd.DataFrame | None:
+        """A row a rule for several on one capital; None, as this is a run of one."""
+        return None
+
+    @property
+    def correlation(self) -> pd.DataFrame | None:
+        """Of the daily PnL of several rules on one capital; None, as this is a run of one."""
+        return None
 
     @cached_property
     def premium(self) -> pd.Series:
@@ -213,6 +263,15 @@ class Result:
         from backtest.report.json import write_json
 
         write_json(self, path)
+
+
+def spot_of(market: Market, rule: Rule) -> str | None:
+    """The spot that a rule's price risk is measured by: its own, else the market's only one of the same base; None without."""
+    legs = [leg for leg in rule.legs if leg is not None]
+    own = next((leg.contracts[0] for leg in legs if leg.kind is Kind.SPOT), None)
+    base = market.instruments[legs[0].contracts[0]].base
+    found = [item.id for item in market.instruments.values() if item.kind is Kind.SPOT and item.base == base]
+    return own or (found[0] if len(found) == 1 else None)
 
 
 def same(value: object, default: object) -> bool:

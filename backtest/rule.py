@@ -48,11 +48,12 @@ class FundingEntry(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Leg:
-    """One slot of a trade: a spot, a perpetual, one dated contract, or a chain of them (`contracts` by expiry; one of them is chosen at entry)."""
+    """One slot of a trade: a spot, a perpetual, one dated contract, or a chain of them (`contracts` by expiry; at entry the `nth` nearest is chosen)."""
 
     kind: Kind
     contracts: tuple[str, ...]
     min_days: float = 0.0
+    nth: int = 1
     chain: bool = False
 
     def __post_init__(self) -> None:
@@ -60,12 +61,14 @@ class Leg:
             raise ParameterError(
                 "a leg needs an instrument: contracts=(); take market.spot, market.perpetual, market.leg(…) or market.future_chain()"
             )
+        counting("nth", self.nth)
 
     def __str__(self) -> str:
         if not self.chain:
             return self.contracts[0]
         last = f" … {self.contracts[-1]}" if len(self.contracts) > 1 else ""
-        return f"the chain {self.contracts[0]}{last}" + (f", at least {self.min_days:g} days to expiry" if self.min_days else "")
+        which = f", nth={self.nth}" if self.nth > 1 else ""
+        return f"the chain {self.contracts[0]}{last}{which}" + (f", at least {self.min_days:g} days to expiry" if self.min_days else "")
 
 
 def param(default: Any, help: str) -> Any:
@@ -170,9 +173,7 @@ class Rule:
     def _check_tranches(self) -> None:
         """Tranches are whole numbers from 1 on, and have a gap exactly if there are several."""
         for name in ("entry_tranches", "exit_tranches"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ParameterError(f"{name} must be a whole number from 1 on: {name}={shown(value)}")
+            counting(name, getattr(self, name))
         if not (isinstance(self.tranche_gap, str) and self.tranche_gap == FUNDING):
             duration("tranche_gap", self.tranche_gap)
         told = f"entry_tranches={self.entry_tranches}, exit_tranches={self.exit_tranches}, tranche_gap={self.tranche_gap!r}"
@@ -260,6 +261,12 @@ def is_finite(value: object) -> bool:
         return math.isfinite(value)
     except OverflowError:  # an integer beyond all floats
         return False
+
+
+def counting(name: str, value: object) -> None:
+    """Raise ParameterError unless value is a whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ParameterError(f"{name} must be a whole number from 1 on: {name}={shown(value)}")
 
 
 def number(name: str, value: float | None, *, above: float | None = None, least: float | None = None, most: float | None = None) -> None:

@@ -7,7 +7,7 @@ result.report("reports/carry.html")
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, overload
 
 import numpy as np
@@ -94,8 +94,12 @@ def run_book(book: Book, market: Market, capital: float, execution: Execution, c
             prepared.append(prepared_run(strategy, market, capital * share, execution, changes))
         except CarryError as error:
             raise type(error)(f"{label}: {error}") from None
-    limits: dict[str, Any] = {"exposure": book.exposure, "drawdown": book.drawdown, "pause": book.pause}
-    logs = simulate_book(prepared, capital, shares=book.shares, **limits)
+    return finished_book(book, prepared, capital)
+
+
+def finished_book(book: Book, prepared: Sequence[Prepared], capital: float) -> BookResult:
+    """Let the kernel decide for a book whose rules are prepared, one for each of its strategies."""
+    logs = simulate_book(prepared, capital, shares=book.shares, exposure=book.exposure, drawdown=book.drawdown, pause=book.pause)
     results = {
         label: finished(strategy, one, capital * share, log)
         for (label, strategy), one, share, log in zip(book.strategies.items(), prepared, book.shares, logs, strict=False)
@@ -105,7 +109,7 @@ def run_book(book: Book, market: Market, capital: float, execution: Execution, c
 
 def prepared_run(strategy: Strategy | Rule, market: Market, capital: float, execution: Execution, changes: dict[str, Any]) -> Prepared:
     """One rule, checked and ready for the kernel."""
-    prepared = prepare(market, rule_of(strategy, market, **changes), execution)
+    prepared = replace(prepare(market, rule_of(strategy, market, **changes), execution), changes=changes)
     check_instants(market, prepared.execution)
     check_leverage(market, prepared.rule, prepared.execution, prepared.terms, capital)
     return prepared

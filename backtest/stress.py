@@ -96,7 +96,11 @@ def stress(
     else:
         strategy = tested
         if not isinstance(tested, Strategy | Rule):
-            hint = f"give {tested.__name__}()" if isinstance(tested, type) else "give a strategy, a rule, or the result of one; of a book result.results[label]"
+            hint = (
+                f"give {tested.__name__}()"
+                if isinstance(tested, type)
+                else "give a strategy, a rule, or the result of one; of a book result.results[label]"
+            )
             raise ParameterError(f"a stress test is of one strategy: it got {shown(tested)}; {hint}")
         if market is None:
             raise ParameterError("a stress test needs a market: market=None; give bt.load_market(…), or a result, which has its own")

@@ -1,8 +1,15 @@
 """Cash and carry: buy spot and sell a dated future while the premium pays more than the money costs.
 
-The trade locks in the premium at entry: held to settlement, it earns (F − S)·quantity less fees, spreads and financing on any path of the price.
-What can go wrong: the short future's margin when the price runs away (watch leverage), legs that don't fill together, and a premium that
-widens while one has to leave early. It fails when money costs more than the premium pays.
+The trade locks in the premium at entry: held to settlement, it earns (F − S)·quantity less fees, spreads and financing on any path of the price. It is
+entered on what is left a year after money and the whole round trip, and left early where the rest of the premium no longer pays for the money in it.
+Coins cost nothing to store; staked ones even pay (--stake yes). Rolled (--roll-days 7 --max-hold none) the spot stays, and the next contract is sold
+only if it pays the same hurdle.
+
+Risks: the short future's margin when the price runs away (watch --leverage), legs that don't fill together, the venue, and a premium that widens while one
+has to leave early (--stop-annualized 0.2 limits it, and gives up what settlement would bring back). It fails when money costs more than the premium pays.
+
+Defaults: 8 % a year over money and costs is what a trade should pay for its venue; 2 % is not worth the margin any more; within two weeks of expiry the
+round trip, a year, is larger than any usual premium; 120 days are a contract's quarter and the month before it.
 """
 
 from dataclasses import dataclass

@@ -2,18 +2,20 @@
 
 market, rule, capital = generators.case(7)
 result = run_package(market, rule, capital)
+results = run_book(book_case(7))                # all instruments of a book in one market, each rule prepared on it
 
 What the package reads itself (quotes, volumes, depths, funding, coins to borrow) it gets as data; the venue's terms, which the judge has as plain numbers,
 are written over those of the rule-book.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isnan, nan
+from math import fsum, isnan, nan
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from generator_book import BookCase
 from generator_desk import Beside
 from naive import NaiveInstrument, NaiveMarket, NaiveRule, NaiveSlot, Pair
 
@@ -23,7 +25,7 @@ from backtest.instruments import Instrument, Kind, Settle
 from backtest.market import DatasetInfo, Funding, Market, frozen
 from backtest.result import Log, Prepared, Result
 from backtest.rule import Leg, Rule
-from backtest.simulate import prepare, simulate
+from backtest.simulate import prepare, simulate, simulate_book
 
 HOUR = 3.6e12
 PLAIN = Beside()
@@ -80,11 +82,11 @@ def frame(item: NaiveInstrument, clock: pd.DatetimeIndex) -> pd.DataFrame:
     return pd.DataFrame(rows[:, here].T, index=clock[here], columns=list(columns))
 
 
-def tolerance(rule: NaiveRule, stamps: list[int]) -> int:
+def tolerance(rules: Sequence[NaiveRule], stamps: list[int]) -> int:
     """The staleness that makes these closes fresh."""
     most = 0
-    for slot in (rule.long, rule.short):
-        for item in slot.instruments if slot else ():
+    for slot in [slot for rule in rules for slot in (rule.long, rule.short) if slot is not None]:
+        for item in slot.instruments:
             seen = None
             for stamp, open_, fresh in zip(stamps, item.open, item.fresh, strict=True):
                 seen = stamp if not isnan(open_) else seen
@@ -93,9 +95,9 @@ def tolerance(rule: NaiveRule, stamps: list[int]) -> int:
     return most
 
 
-def instrument(name: str, item: NaiveInstrument) -> Instrument:
+def instrument(name: str, item: NaiveInstrument, base: str) -> Instrument:
     return Instrument(
-        id=name, venue="dydx" if item.notional == "index" else "binance", kind=Kind(item.kind), base="ETH", quote="USDT",
+        id=name, venue="dydx" if item.notional == "index" else "binance", kind=Kind(item.kind), base=base, quote="USDT",
         lot=None if isnan(item.lot) else item.lot, min_notional=None if isnan(item.min_notional) else item.min_notional,
         expires_at=None if item.expiry is None else pd.Timestamp(item.expiry, tz="UTC"),
         settle=Settle.INVERSE if item.inverse else Settle.LINEAR, multiplier=item.contract,
@@ -112,30 +114,40 @@ def coin_frame(market: NaiveMarket, rule: NaiveRule, clock: pd.DatetimeIndex) ->
     return pd.DataFrame(columns, index=clock[here])
 
 
-def build_market(market: NaiveMarket, rule: NaiveRule, beside: Beside) -> tuple[Market, list[Leg | None]]:
-    clock = times(market.stamps)
+def build_market(
+    markets: Sequence[NaiveMarket], rules: Sequence[NaiveRule], besides: Sequence[Beside], groups: Sequence[int] = (0,)
+) -> tuple[Market, list[list[Leg | None]]]:
+    """One market with the instruments of all rules, and the legs of each. Every group of rules has instruments, and a base asset, of its own."""
+    clock = times(markets[0].stamps)
     ones = pd.DataFrame(np.ones((len(clock), 4)), columns=["open", "high", "low", "close"], index=clock)
     frames, instruments = {"CLOCK": ones}, {"CLOCK": Instrument(id="CLOCK", venue="binance", kind=Kind.SPOT, base="CLOCK", quote="USDT")}
     known: dict[Any, Any] = {}
-    legs: list[Leg | None] = []
-    for place, slot in (("long", rule.long), ("short", rule.short)):
-        if slot is None:
-            legs.append(None)
-            continue
-        names = [f"{place[0].upper()}{number}" for number in range(len(slot.instruments))]
-        for number, (name, item) in enumerate(zip(names, slot.instruments, strict=True)):
-            frames[name], instruments[name] = frame(item, clock), instrument(name, item)
-            known |= known_of(name, item, beside.events.get((place, number), item.funding), market.stamps[-1])
-        legs.append(Leg(kind=Kind(slot.instruments[0].kind), contracts=tuple(names), min_days=slot.min_days, chain=slot.is_chain))
-    coin = coin_frame(market, rule, clock)
-    if coin is not None:
-        frames["COIN"] = coin
-        instruments["COIN"] = Instrument(id="COIN", venue="binance", kind=Kind.SPOT, base="ETH", quote="USDT")
-    series = series_of(market, beside)
+    legs = []
+    for market, rule, beside, group in zip(markets, rules, besides, groups, strict=True):
+        own, base = f"{group or ''}", f"ETH{group or ''}"
+        legs.append([leg_of(place, slot, own) for place, slot in (("long", rule.long), ("short", rule.short))])
+        for place, slot, leg in zip(("long", "short"), (rule.long, rule.short), legs[-1], strict=True):
+            for number, (name, item) in enumerate(zip(leg.contracts, slot.instruments, strict=True) if slot and leg else ()):
+                frames[name], instruments[name] = frame(item, clock), instrument(name, item, base)
+                known |= known_of(name, item, beside.events.get((place, number), item.funding), market.stamps[-1])
+        coin = coin_frame(market, rule, clock)
+        if coin is not None:
+            frames[f"COIN{own}"] = coin
+            instruments[f"COIN{own}"] = Instrument(id=f"COIN{own}", venue="binance", kind=Kind.SPOT, base=base, quote="USDT")
+    series = series_of(markets[0], besides[0])
     data: Any = CaseData(frames, list(series))
-    built = Market(frames, instruments, data, market.step, tolerance(rule, list(market.stamps)), DatasetInfo("case", "", True, ""))
+    stale = tolerance(rules, list(markets[0].stamps))
+    built = Market(frames, instruments, data, markets[0].step, stale, DatasetInfo("case", "", True, ""))
     built._memo |= known | {("history", name): history for name, history in series.items()}
     return built, legs
+
+
+def leg_of(place: str, slot: NaiveSlot | None, own: str) -> Leg | None:
+    """The slot as a leg; `own` begins the names of a group's contracts."""
+    if slot is None:
+        return None
+    names = tuple(f"{own}{place[0].upper()}{number}" for number in range(len(slot.instruments)))
+    return Leg(kind=Kind(slot.instruments[0].kind), contracts=names, min_days=slot.min_days, nth=slot.nth, chain=slot.is_chain)
 
 
 def known_of(name: str, item: NaiveInstrument, events: Any, last: int) -> dict[Any, Any]:
@@ -263,7 +275,7 @@ def write_terms(place: Any, slot: NaiveSlot, now: int) -> None:
 
 
 def prepared_case(market: NaiveMarket, rule: NaiveRule, beside: Beside = PLAIN) -> Prepared:
-    built, legs = build_market(market, rule, beside)
+    built, (legs,) = build_market([market], [rule], [beside])
     prepared = prepare(built, chosen_rule(built, rule, legs), execution(market, rule, beside))
     return dated_terms(prepared, market, rule)
 
@@ -272,3 +284,28 @@ def run_package(market: NaiveMarket, rule: NaiveRule, capital: float, beside: Be
     prepared = prepared_case(market, rule, beside)
     log: Log = simulate(prepared, capital, jump=jump)
     return Result(prepared.rule, prepared, capital, log)
+
+
+def prepared_book(case: BookCase) -> list[Prepared]:
+    """Each rule prepared on the market of all, under the execution of those that have each slot first."""
+    built, legs = build_market(case.markets, case.rules, case.besides, case.groups)
+    slots = [next((slot for rule in case.rules if (slot := getattr(rule, place)) is not None), None) for place in ("long", "short")]
+    common = execution(case.markets[0], replace(case.rules[0], long=slots[0], short=slots[1]), case.besides[0])
+    prepared = []
+    for market, rule, own in zip(case.markets, case.rules, legs, strict=True):
+        made = prepare(built, chosen_rule(built, rule, own), common)
+        prepared.append(dated_terms(made, market, rule))
+    return prepared
+
+
+def run_book(case: BookCase, *, jump: bool = True) -> list[Result]:
+    """One result a rule, and one of the reserve if the shares don't add up to 1."""
+    prepared, limits = prepared_book(case), dict(case.limits)
+    if "pause" in limits:
+        limits["pause"] = duration(limits["pause"])
+    logs = simulate_book(prepared, case.capital, shares=case.parts, jump=jump, **limits)
+    capitals = [case.capital * share for share in (*case.parts, 1.0 - fsum(case.parts))]
+    return [
+        Result(each.rule, each, capital, log)
+        for each, capital, log in zip([*prepared, prepared[0]][: len(logs)], capitals[: len(logs)], logs, strict=True)
+    ]

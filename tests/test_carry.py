@@ -274,7 +274,7 @@ def test_a_rate_that_the_dataset_lacks_is_named(tmp_path: Path, ask: Any) -> Non
     for case, told in (
         ({"staking": "earned"}, r'staking="earned" needs the series "staking_yield", which dataset test lacks; import it, or leave staking="earned" out'),
         ({"staking": "forgone"}, r'staking="forgone" needs the series "staking_yield", which dataset test lacks; .*'),
-        ({"reverse": True}, r'reverse=True needs the series "borrow_base", which dataset test lacks; import it, or leave reverse=True out'),
+        ({"reverse": True}, r'reverse=True needs the series "borrow_base", which dataset test lacks; import it, or leave reverse=True out, or give staking="forgone" if the coins are your own'),
         ({"reverse": True, "staking": "forgone"}, r'staking="forgone" needs the series "staking_yield", which dataset test lacks; .*'),
     ):  # fmt: skip
         with pytest.raises(DataError, match=f"^{told}$"):

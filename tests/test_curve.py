@@ -16,6 +16,7 @@ from backtest.market import Market
 from backtest.rule import Leg
 
 EXPIRY = {NEAR: NEAR_EXPIRY, FAR: FAR_EXPIRY}
+THIRD_EXPIRY = pd.Timestamp("2024-06-28T08:00Z").as_unit("ns")
 
 
 def holed() -> Tables:
@@ -171,14 +172,15 @@ def test_pairs_of_two_chains_are_those_offered_together_in_order_of_appearance(t
     market = load(tmp_path, ether())
     near, far = market.future_chain(), market.future_chain(min_days=10)
     together = list(zip(offered(market, near), offered(market, far), strict=True))
-    order = list(dict.fromkeys((int(a), int(b)) for a, b in together if a >= 0 and b >= 0))
-    assert order == [(0, 1), (1, 1)]
-    assert pairs(market, near, far).tolist() == [list(one) for one in order]
+    assert list(dict.fromkeys((int(a), int(b)) for a, b in together if a >= 0 and b >= 0)) == [(0, 1), (1, 1)]
+    assert pairs(market, near, far).tolist() == [[0, 1]], "a contract is no pair with itself"
     assert pairs(market, near, market.future_chain(min_days=99)).shape == (0, 2)
     tables = ether()
     tables.bars[NEAR] = tables.bars[NEAR].iloc[5:]  # listed later: the far one is offered first
+    tables.instruments.append(instrument("ETHUSDT-240628", Kind.FUTURE, THIRD_EXPIRY))
+    tables.bars["ETHUSDT-240628"] = ether().bars[FAR]
     market = load(tmp_path, tables)
-    assert pairs(market, market.future_chain(), market.future_chain(min_days=10)).tolist() == [[1, 1], [0, 1]]
+    assert pairs(market, market.future_chain(), market.future_chain(min_days=20, nth=2)).tolist() == [[1, 2], [0, 2]]
 
 
 # ---------------------------------------------------------------- refusals

@@ -36,7 +36,7 @@ LABELS = [
     *(f"side:{side}" for side in (1, -1)),
     *(f"{slot}:{kind}" for slot in ("long", "short") for kind in generators.KINDS),
     *(f"margin:{mode}" for mode in ("isolated", "cross", "off")),
-    "action:resize", "source:legging", "waiting order", "called off", "absorbed loss", "tiered liquidation", "negative balance", "cooldown",
+    "action:resize", "source:legging", "waiting order", "called off", "absorbed loss", "tiered liquidation", "negative balance", "cooldown", "second nearest",
 ]  # fmt: skip
 DESK_LABELS = [f"feature:{name}" for name in generator_desk.FEATURES] + [f"reason:{reason}" for reason in k.REASONS[1:]]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from markets import START, times
+from markets import START, perpetual, spot, times, traded
 
-from backtest.metrics import activity, daily_equity, max_drawdown, ratio, return_statistics, trade_statistics
+from backtest.metrics import activity, daily_equity, hedged_share, max_drawdown, ratio, return_statistics, spot_beta, trade_statistics
 
 HOUR, DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)
 
@@ -98,6 +98,11 @@ def test_ruin_is_minus_one_a_year() -> None:
     assert (lost["total_return"], lost["annual_return"], lost["max_drawdown"]) == (-1.0, -1.0, 1.0)
     owed = return_statistics(curve([50.0, -20.0]), START, 100.0)  # without margin checks a loss has no floor, and no root
     assert (owed["total_return"], owed["annual_return"], owed["max_drawdown"]) == (-1.2, -1.0, 1.2)
+
+
+def test_a_good_hour_is_beyond_all_numbers_by_the_year() -> None:
+    found = return_statistics(curve([150.0], START + HOUR, "h"), START, 100.0)
+    assert (found["total_return"], found["annual_return"]) == (0.5, math.inf)
 
 
 def test_ratio_of_nothing_is_nan() -> None:
@@ -199,3 +204,99 @@ def test_returns_are_those_between_midnights() -> None:
     found = return_statistics(equity, start, 100_000.0)
     assert found["sharpe"] == pytest.approx(mean / deviation * math.sqrt(365))
     assert found["sortino"] == pytest.approx(mean / downside * math.sqrt(365))
+
+
+# ---------------------------------------------------------------- delta-neutrality
+
+
+def test_beta_to_spot_by_hand() -> None:
+    """Spot 100, 110, 99, 99 at the midnights: +10 %, −10 %, 0. Equity +1 %, −2 %, +1 %: deviations 0.01, −0.02, 0.01; the slope is 0.003/0.02.
+
+    The first day's spot return is not known, as no bar ends at the start; its loss of equity counts for nothing.
+    """
+    equity = curve([50.0, 50.5, 49.49, 49.9849])
+    assert spot_beta(equity, START, 100.0, np.array([100.0, 110.0, 99.0, 99.0])) == pytest.approx(0.003 / 0.02)
+
+
+def test_beta_is_that_of_a_least_squares_line() -> None:
+    random = np.random.default_rng(8)
+    spot = walk(24 * 60, "h", 5)
+    equity = curve(
+        1000.0 * np.exp(0.3 * np.log(spot.to_numpy() / 100_000.0) + np.cumsum(random.normal(0, 1e-3, len(spot)))), START + HOUR, "h"
+    )
+    midnights = pd.date_range(START + DAY, periods=60, freq="D")
+    x, y = (series[midnights].pct_change().dropna().to_numpy() for series in (spot, equity))
+    assert spot_beta(equity, START, 1000.0, spot.to_numpy()) == pytest.approx(np.polyfit(x, y, 1)[0], rel=1e-9)
+
+
+def test_beta_of_holding_the_spot_is_one_and_of_cash_zero() -> None:
+    spot = walk(24 * 30, "h", 6)
+    assert spot_beta(2.0 * spot, START, 1.0, spot.to_numpy()) == pytest.approx(1.0)
+    assert spot_beta(0.0 * spot + 5.0, START, 5.0, spot.to_numpy()) == pytest.approx(0.0)
+    assert spot_beta(300_000.0 - spot, START, 200_000.0, spot.to_numpy()) < 0.0
+
+
+def test_beta_of_too_few_days_or_a_spot_that_stands_still_is_nan() -> None:
+    four, five = curve([100.0, 101.0, 102.0]), curve([100.0, 101.0, 102.0, 101.0])
+    assert math.isnan(spot_beta(four, START, 100.0, np.array([10.0, 11.0, 12.0]))), "two days of spot returns"
+    assert math.isfinite(spot_beta(five, START, 100.0, np.array([10.0, 11.0, 12.0, 11.0])))
+    assert math.isnan(spot_beta(five, START, 100.0, np.full(4, 10.0)))
+    assert math.isnan(spot_beta(five, START, 100.0, np.full(4, math.nan)))
+
+
+def test_days_that_begin_with_nothing_left_or_without_a_spot_do_not_count() -> None:
+    spot = np.array([10.0, 11.0, 12.0, 11.0, 13.0, 12.0])
+    alive = [100.0, 101.0, 102.0, 101.0, 103.0, 102.0]
+    assert spot_beta(curve([*alive, 0.0]), START, 100.0, np.array([*spot, 6.0])) > spot_beta(curve(alive), START, 100.0, spot)
+    ruined = spot_beta(curve([*alive, 0.0, -50.0, 70.0]), START, 100.0, np.array([*spot, 6.0, 7.0, 8.0]))
+    assert ruined == pytest.approx(spot_beta(curve([*alive, 0.0]), START, 100.0, np.array([*spot, 6.0])))
+    late = spot_beta(curve([5.0, 500.0, *alive]), START, 100.0, np.array([math.nan, math.nan, *spot]))
+    assert late == pytest.approx(spot_beta(curve(alive), START, 100.0, spot))
+
+
+def test_hedged_share_counts_the_bars_with_a_position() -> None:
+    """Flat, hedged, hedged the other way, half, one leg, both long; rounding of the last digits is none."""
+    long, short = np.array([0.0, 2.0, -2.0, 2.0, 0.0, 1.0, 1e6]), np.array([0.0, -2.0, 2.0, -1.0, -1.0, 1.0, -1e6 * (1 + 5e-10)])
+    assert hedged_share(long, short) == pytest.approx(3 / 6)
+    assert hedged_share(np.array([1.0]), np.array([-1.0 - 2e-9])) == 0.0
+    assert math.isnan(hedged_share(np.zeros(3), np.zeros(3)))
+
+
+def rising(bars: int) -> list[float]:
+    """Prices of which the first two, at which a position is decided and filled, are the same."""
+    return [100.0, *(100.0 + 3.0 * (bar % 7) + bar for bar in range(bars - 1))]
+
+
+def test_a_run_measures_itself_by_its_own_spot() -> None:
+    prices = rising(24 * 6)
+    hedged = traded(spot(prices), perpetual(prices)).metrics
+    assert hedged["spot_beta"] == pytest.approx(0.0, abs=1e-12)
+    assert hedged["hedged_share"] == 1.0
+    naked = traded(spot(prices), size=1.0).metrics
+    assert naked["spot_beta"] == pytest.approx(1.0)
+    assert math.isnan(naked["hedged_share"]), "one leg"
+    other = {"OTHER": spot(prices[::-1])}
+    assert traded(spot(prices), others=other, size=1.0).metrics["spot_beta"] == pytest.approx(1.0), "the own one of several"
+
+
+def test_a_run_without_a_spot_takes_the_only_one_of_its_asset() -> None:
+    prices = rising(24 * 6)
+    short = {"short": perpetual(prices), "size": 0.5}
+    assert traded(**short, others={"S": spot(prices)}).metrics["spot_beta"] < -0.3
+    assert math.isnan(traded(**short).metrics["spot_beta"])
+    assert math.isnan(traded(**short, others={"S": spot(prices, base="BTC")}).metrics["spot_beta"])
+    assert math.isnan(traded(**short, others={"S": spot(prices), "T": spot(prices)}).metrics["spot_beta"])
+
+
+def test_inverse_contracts_have_no_quantity_to_compare() -> None:
+    prices = rising(24 * 6)
+    assert math.isnan(traded(spot(prices), perpetual(prices, face=1.0)).metrics["hedged_share"])
+
+
+def test_a_leg_that_fills_later_leaves_bars_unhedged() -> None:
+    """The perpetual's second bar is missing: it fills one bar after the spot; 20 bars with a position, one of them of the spot alone."""
+    prices, holes = rising(22), rising(22)
+    holes[1] = math.nan
+    found = traded(spot(prices), perpetual(holes))
+    assert (found.positions["contract"] != "").sum() == 21
+    assert found.metrics["hedged_share"] == pytest.approx(20 / 21)

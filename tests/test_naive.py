@@ -551,7 +551,7 @@ def test_without_a_settlement_price_the_last_close_before_the_expiry_is_taken() 
 
 def test_the_judge_notices_a_flow_without_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
     # The self-check must be able to fail: an event whose account is paid but whose source is not posted.
-    monkeypatch.setattr("naive._Judge.post", lambda self, source, amount: None)
+    monkeypatch.setattr("naive.Account.post", lambda self, source, amount: None)
     with pytest.raises(AssertionError, match="sources give"):
         run(NaiveRule(long=slot(instrument([100.0, 100.0, 101.0]))))
 

@@ -726,6 +726,6 @@ def test_the_judge_notices_coins_that_nobody_bought(monkeypatch: pytest.MonkeyPa
     def careless(books: Any, giver: str, taker: str, amount: float) -> None:
         books.coins[taker] = books.coins.get(taker, 0.0) + amount
 
-    monkeypatch.setattr("naive._Judge.move_coins", careless)
+    monkeypatch.setattr("naive.Account.move_coins", careless)
     with pytest.raises(AssertionError, match="the books don't balance"):
         run(NaiveRule(short=slot(inverse(flat(3)))), coin_open=flat(3), coin_close=flat(3))

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from markets import ether, load
 from matplotlib.lines import Line2D
-from report_fixture import SOURCES, Run, make_run
+from report_fixture import BASELINES, SOURCES, Run, make_run
 
 import backtest as bt
 from backtest.errors import StorageError
@@ -29,8 +29,9 @@ from backtest.report.files import write_atomically
 Array = npt.NDArray[np.float64]
 Writer = Callable[[Run, Path], Path]
 VOID = {"meta", "br", "use", "path", "rect", "link", "img", "hr"}
-SECTIONS = {"summary", "equity", "months", "premium", "attribution", "trades", "costs", "data"}
+SECTIONS = {"summary", "equity", "baselines", "months", "premium", "attribution", "trades", "costs", "data"}
 SIX_YEARS = 24 * 2191
+FIGURES = {"one bar": 3}  # a run without a midnight has no curves of baselines; the others have
 SHAPES: dict[str, dict[str, Any]] = {
     "no trade": {"trades": 0},
     "one trade": {"trades": 1},
@@ -142,7 +143,7 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(shape: str) -> None:
     assert "@import" not in text
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
     assert not re.search(r"\bnan\b|\bNaT\b|\bNone\b|\binf\b", text)
-    assert len(page.labels) == 3
+    assert len(page.labels) == FIGURES.get(shape, 4)
     assert all(len(label) > 20 for label in page.labels)
 
 
@@ -153,7 +154,7 @@ def test_made_up_data_are_called_so_everywhere(shape: str) -> None:
     assert "SIMULATED" in page.texts["title"][0]
     assert re.search(r'<div class="simulated screen"[^>]*>SIMULATED DATA', text)
     assert re.search(r'<div class="running".*?SIMULATED DATA', text)
-    assert len(figure_texts(text)) == 3
+    assert len(figure_texts(text)) == FIGURES.get(shape, 4)
     for drawing, label in zip(figure_texts(text), page.labels, strict=True):
         assert re.search(r"<text[^>]*>SIMULATED DATA</text>", drawing)
         assert label.startswith("SIMULATED data.")
@@ -402,6 +403,7 @@ def test_every_reason_has_its_own_mark_and_its_count() -> None:
     assert len({line.get_marker() for line in marks.values()}) == len(marks)
     assert set(figures.MARKS) == set(summary.REASONS)
     entry = run.trades["entered_at"].iloc[3]
+    assert run.premium is not None
     assert drawn_values(marks["entry"])[3] == pytest.approx(run.premium.loc[entry])
 
 
@@ -414,6 +416,7 @@ def test_many_trades_stand_in_rows_below_the_premium() -> None:
 
 def test_a_few_wild_premia_do_not_flatten_the_rest() -> None:
     run = make_run(trades=3)
+    assert run.premium is not None
     run.premium.iloc[100], run.premium.iloc[101] = 9.0, -7.0
     low, high = figures.premium_figure(run).axes[0].get_ylim()
     assert -1 < low < high < 1
@@ -422,6 +425,7 @@ def test_a_few_wild_premia_do_not_flatten_the_rest() -> None:
 
 def test_a_premium_that_is_never_known_is_said_to_be_unknown() -> None:
     run = make_run(trades=2)
+    assert run.premium is not None
     run.premium[:] = np.nan
     assert "No premium is known in this period." in render_html(run)
 
@@ -487,6 +491,12 @@ def test_the_terminal_table_fits_80_columns_with_the_largest_numbers_and_longest
     run.trades["contract"] = "DERIBIT-ETH-PERPETUAL/ETH-29MAR24"
     run.trades["reason"] = "a reason of one's own, at some length"
     run.metrics |= {"sharpe": -3.8e15, "turnover": 1.23e11, "a_metric_of_ones_own_with_a_name": -1.0e300}
+    run.metrics |= {"annual_return": 1.95e8, "max_drawdown": 12_345.678}
+    for name, factor in {"final_equity": 1e12, "total_return": -4e5, "annual_volatility": 1e9}.items():
+        run.baselines[name] *= factor
+    run.baselines = run.baselines.rename(index={"hold spot": "a baseline with a name that is rather long"})
+    run.baselines_left_out = {"a baseline with a name that is rather long": "word" * 60}
+    run.by_rule = pd.DataFrame({"capital": 9.87e14, "pnl": -3.0e17, "max_drawdown": 2.5e6, "trades": 123_456_789}, index=["ARule" * 20])
     assert max(map(len, render_table(run).splitlines())) <= 80
 
 
@@ -526,6 +536,12 @@ def test_the_terminal_table_shows_all_of_few_trades_and_the_ends_of_many() -> No
         (words.day(None), "–"),
         (words.metric("count", 12.0), "12"),
         (words.metric("ratio", float("inf")), "–"),
+        (words.metric("slope", -0.01234), "-0.0123"),
+        (words.plain((0.6, 0.4)), "0.6,0.4"),
+        (words.plain(("regime=calm,trending", "oi")), "regime=calm,trending oi"),
+        (words.metric(words.metric_style("liquidations"), 1234), "1,234"),
+        (words.metric(words.metric_style("sharpe"), 1.234), "1.23"),
+        (words.metric(words.metric_style("what one made up"), 1.0), "1.00"),
     ],
 )
 def test_numbers_are_written_for_people(written: str, expected: str) -> None:
@@ -535,7 +551,8 @@ def test_numbers_are_written_for_people(written: str, expected: str) -> None:
 def test_the_json_has_the_keys_of_the_design(year: Run) -> None:
     document = to_dict(year)
     required = ["strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"]
-    assert set(required) | {"quote", "execution", "fills", "liquidations", "notes"} == set(document)
+    more = {"version", "quote", "execution", "fills", "liquidations", "notes", "daily", "baselines", "baselines_left_out"}
+    assert set(required) | more == set(document)
     (event,) = document["liquidations"]
     assert (event["top_up"], event["kept_reason"], event["time"][-1]) == (7890.5, "expiry", "Z")
     assert set(document["dataset"]) == {"name", "hash", "simulated"}
@@ -547,6 +564,130 @@ def test_the_json_has_the_keys_of_the_design(year: Run) -> None:
     assert all(list(row) == trade.split() for row in document["trades"])
     assert sum(document["attribution"].values()) == pytest.approx(document["final_equity"] - document["capital"])
     assert document["bars"] == len(year.equity)
+
+
+def test_the_json_has_equity_and_sources_day_by_day(year: Run) -> None:
+    told = to_dict(year)["daily"]
+    assert set(told) == {"time", "equity", "attribution"}
+    assert told["time"][:2] == ["2023-01-01T00:00:00Z", "2023-01-02T00:00:00Z"]
+    midnights = [pd.Timestamp(time) for time in told["time"]]
+    assert told["equity"] == [year.capital, *year.equity.loc[midnights[1:]]]
+    flowed = [name for name in SOURCES if year.attribution[name].any()]
+    assert list(told["attribution"]) == flowed
+    assert "staking" not in flowed
+    for name in flowed:
+        assert told["attribution"][name] == [0.0, *year.attribution[name].loc[midnights[1:]]]
+
+
+def test_the_json_has_each_baseline_on_the_days_of_the_run(year: Run) -> None:
+    document = to_dict(year)
+    assert [row["name"] for row in document["baselines"]] == list(BASELINES)
+    for row in document["baselines"]:
+        assert set(row) == {"name", *year.baselines.columns, "daily"}
+        assert row["daily"][0] == 1_000_000.0
+        assert row["daily"][-1] == pytest.approx(row["final_equity"])
+        assert len(row["daily"]) == len(document["daily"]["time"])
+        assert row["sharpe"] is None
+    assert document["baselines_left_out"] == year.baselines_left_out
+
+
+def test_baselines_stand_beside_the_run(year: Run, year_page: str) -> None:
+    (table,) = Page(year_page).section_tables["baselines"]
+    assert [row[0] for row in table[1:]] == ["this run", *BASELINES]
+    assert value(table[1][1]) == pytest.approx(float(year.equity.iloc[-1]), abs=0.005)
+    assert value(table[1][2]) == pytest.approx(100 * float(year.metrics["total_return"] or 0.0), abs=0.005)
+    assert table[2][1:] == ["3,500,000.00", "250.00%", "5.00%", "10.00%", "–", "2.00%", "what hold spot is"]
+    left_out = "always-on funding carry is left out: the market has no perpetual; import one."
+    assert left_out in year_page
+    told = render_table(year)
+    assert re.search(
+        r"^Beside the strategy +final USDT +return +a year +volat\. +Sharpe +drawdown\n-+\nthis run ", told, flags=re.MULTILINE
+    )
+    assert re.search(r"^hold spot +3,500,000\.00 +250\.00% +5\.00% +10\.00% +– +2\.00%$", told, flags=re.MULTILINE)
+    assert f"* {left_out}" in told.replace("\n  ", " ")
+    assert "hold spot 3,500,000.00" in next(label for label in Page(year_page).labels if "baselines" in label)
+
+
+def test_a_run_without_baselines_says_why_or_nothing() -> None:
+    run = make_run(trades=1)
+    run.baselines, run.baseline_curves = pd.DataFrame(), pd.DataFrame()
+    page = Page(render_html(run))
+    assert page.section_tables["baselines"] == []
+    assert len(page.labels) == 3
+    assert "always-on funding carry is left out" in render_html(run)
+    assert "this run" not in render_table(run)
+    assert to_dict(run)["baselines"] == []
+    run.baselines_left_out = {}
+    assert "baselines" not in Page(render_html(run)).section_tables
+    assert "Beside the strategy" not in render_table(run)
+
+
+def test_a_baseline_that_dwarfs_the_others_is_drawn_once_more_without(year: Run) -> None:
+    upper, lower = figures.beside_figure(year).axes
+    assert [line.get_label() for line in upper.lines] == ["zero cost", "T-bills", "hold spot", "this run"]
+    assert len(lower.lines) == 3
+    assert upper.get_yscale() == "log"
+    assert lower.get_yscale() == "linear"
+    assert max(drawn_values(line).max() for line in upper.lines) == pytest.approx(3_500_000.0)
+    assert max(drawn_values(line).max() for line in lower.lines) < 1_500_000.0
+    assert "without hold spot" in lower.get_title(loc="left")
+    tame = make_run(trades=2)
+    tame.baseline_curves, tame.baselines = tame.baseline_curves[["T-bills"]], tame.baselines.loc[["T-bills"]]
+    (alone,) = figures.beside_figure(tame).axes
+    assert alone.get_yscale() == "linear"
+    fallen = make_run(trades=2)
+    fallen.baseline_curves.iloc[-1, 0] = -1.0
+    assert figures.beside_figure(fallen).axes[0].get_yscale() == "linear", "what fell below nothing has no logarithm"
+
+
+def test_few_midnights_are_marked() -> None:
+    assert {line.get_marker() for line in figures.beside_figure(run_of("one day")).axes[0].lines} == {"o"}
+    assert {line.get_marker() for line in figures.beside_figure(run_of("no trade")).axes[0].lines} == {"None"}
+
+
+def test_several_rules_have_names_in_every_table_and_no_premium() -> None:
+    run = make_run(trades=9, liquidation=True)
+    run.premium = None
+    for table in (run.trades, run.fills, run.liquidations):
+        table.insert(0, "rule", ["AlwaysOn 2"] * len(table))
+    run.by_rule = pd.DataFrame(
+        {
+            "capital": [600_000.0, 400_000.0],
+            "final_equity": [610_000.0, 399_000.0],
+            "pnl": [10_000.0, -1_000.0],
+            "max_drawdown": [0.01, 0.02],
+            "trades": [9, 0],
+        },
+        index=["AlwaysOn 2", "CashAndCarry"],
+    )
+    labels = list(run.by_rule.index)
+    run.correlation = pd.DataFrame([[1.0, -0.25], [-0.25, np.nan]], index=labels, columns=labels)
+    text = render_html(run)
+    page = Page(text)
+    assert set(page.section_tables) == SECTIONS - {"premium"} | {"rules", "liquidations"}
+    rules, correlation = page.section_tables["rules"]
+    assert correlation == [["", "AlwaysOn 2", "CashAndCarry"], ["AlwaysOn 2", "1.00", "−0.25"], ["CashAndCarry", "−0.25", "–"]]
+    assert rules[0] == ["rule", "capital", "final equity", "PnL", "max drawdown", "trades"]
+    assert rules[2] == ["CashAndCarry", "400,000.00", "399,000.00", "−1,000.00", "2.00%", "0"]
+    happened, helped = page.section_tables["liquidations"]
+    trades = page.section_tables["trades"][1]
+    for rows, place in ((happened, 0), (helped, 0), (trades, 1)):
+        assert rows[0][place] == "rule"
+        assert rows[1][place] == "AlwaysOn 2"
+        assert {len(row) for row in rows} == {len(rows[0])}
+    told = render_table(run)
+    assert re.search(r"^Rule by rule +capital +final +PnL +drawdown +trades\n-+\nAlwaysOn 2 +600,000\.00", told, flags=re.MULTILINE)
+    assert re.search(r"^20\d\d-\d\d-\d\d 20\d\d-\d\d-\d\d AlwaysOn 2     ETHUSDT-\d{6} ", told, flags=re.MULTILINE)
+    assert max(map(len, told.splitlines())) <= 80
+    document = to_dict(run)
+    assert document["by_rule"][1] == {"rule": "CashAndCarry", **run.by_rule.loc["CashAndCarry"].to_dict()}
+    assert {row["rule"] for name in ("trades", "fills", "liquidations") for row in document[name]} == {"AlwaysOn 2"}
+
+
+def test_delta_neutrality_stands_among_the_figures(year: Run, year_page: str) -> None:
+    assert re.search(r"beta to spot +0\.0012 *$", render_table(year), flags=re.MULTILINE)
+    assert re.search(r"hedged bars +87\.50% *$", render_table(year), flags=re.MULTILINE)
+    assert "<i>beta to spot</i><b>0.0012</b>" in year_page
 
 
 def test_the_json_is_strict_and_reads_back(year: Run, tmp_path: Path) -> None:

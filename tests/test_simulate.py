@@ -174,7 +174,7 @@ def test_the_remedy_for_bars_that_never_meet_works(tmp_path: Path) -> None:
 def test_two_chains_must_offer_something_together(market: Market) -> None:
     told = (
         "the two legs never offer a contract at the same time: the chain ETHUSDT-240306 … ETHUSDT-240329, at least 99 days to expiry; "
-        "the chain ETHUSDT-240306 … ETHUSDT-240329; lower min_days or import a longer period"
+        "the chain ETHUSDT-240306 … ETHUSDT-240329; lower min_days or nth, or import a longer period"
     )
     with pytest.raises(DataError, match=f"^{told}$"):
         run(Rule(long=market.future_chain(99), short=market.future_chain()), market)

@@ -142,7 +142,7 @@ def one_spot(leg: Leg) -> Leg:
 
 
 def offered(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
-    """Which contract an entry at each bar's end would take, −1 for none: the nearest expiry with a fresh close, D > 0 and D ≥ min_days. [bar]
+    """Which contract an entry at each bar's end would take, −1 for none: of the contracts with a fresh close, D > 0 and D ≥ min_days the `nth` by expiry. [bar]
 
     A single dated contract is offered until it expires, a spot or perpetual always, both only with a fresh close.
     """
@@ -152,6 +152,8 @@ def offered(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
         open_to_entry = (ahead > 0) & ~np.isnan(closes(market, leg))
         if leg.chain:
             open_to_entry &= ahead >= whole_days(leg.min_days)
+        if leg.chain and leg.nth > 1:
+            open_to_entry &= np.cumsum(open_to_entry, axis=0) == leg.nth
         chosen = np.where(open_to_entry.any(axis=0), open_to_entry.argmax(axis=0), -1)
         chosen.flags.writeable = False
         return chosen
@@ -162,11 +164,13 @@ def offered(market: Market, leg: Leg) -> npt.NDArray[np.int64]:
 def pairs(market: Market, long: Leg | None, short: Leg | None) -> npt.NDArray[np.int64]:
     """The pairs of contracts that a rule can hold: columns (contract of the long slot, of the short slot), −1 for an empty slot. [pair, 2]
 
-    One chain: its contracts in order. Two chains: the pairs that they offer together at any time, in order of appearance. A signal table has a row for each.
+    One chain: its contracts in order. Two chains: the pairs of two contracts that they offer together at any time, in order of appearance. A signal table has a row for each.
     """
     if long is not None and short is not None and long.chain and short.chain:
-        both = np.column_stack([offered(market, long), offered(market, short)])
-        both = both[(both >= 0).all(axis=1)]
+        both: npt.NDArray[np.int64] = np.column_stack([offered(market, long), offered(market, short)])
+        # chains that differ by min_days may offer the same contract, which hedges nothing
+        same = np.array(long.contracts)[both[:, 0]] == np.array(short.contracts)[both[:, 1]]
+        both = both[(both >= 0).all(axis=1) & ~same]
         _, first = np.unique(both, axis=0, return_index=True)
         return both[np.sort(first)]
     count = max(len(leg.contracts) for leg in (long, short) if leg is not None)

@@ -15,7 +15,18 @@ import pandas as pd
 
 from backtest.report import style
 from backtest.report.protocol import Reportable
-from backtest.report.summary import REASONS, attribution_table, drawdown, final_equity, forced_words, liquidations, nanoseconds
+from backtest.report.summary import (
+    REASONS,
+    THIS_RUN,
+    attribution_table,
+    beside,
+    beside_curves,
+    drawdown,
+    final_equity,
+    forced_words,
+    liquidations,
+    nanoseconds,
+)
 from backtest.report.words import day, money, percent, source_label
 
 if TYPE_CHECKING:
@@ -52,6 +63,18 @@ MARKS: dict[str, tuple[str | tuple[int, int, float], str]] = {
     "deleveraging": ("H", "red"),
     "end of data": ("o", "grey"),
 }
+# What is drawn beside the run: its colour, how it is dashed, how thick.
+CURVES: dict[str, tuple[str, Any, float]] = {
+    THIS_RUN: ("blue", "solid", 1.9),
+    "hold spot": ("orange", "solid", 1.1),
+    "T-bills": ("green", "solid", 1.2),
+    "always-on funding carry": ("red", "solid", 1.1),
+    "zero cost": ("sky", (0, (5, 2)), 1.2),
+    "double cost": ("purple", (0, (2, 1.5)), 1.2),
+}
+FEW_POINTS = 4  # lines of so few points are drawn with marks
+DWARFED = 3.0  # one curve moves so many times as much as all others
+MULTIPLIED = 3.0  # equity has grown by so much that a plain axis would tell little
 MARKED_TRADES = 150
 SHADED_TRADES = 600
 MARKED_LIQUIDATIONS = 20
@@ -89,7 +112,7 @@ def premium_figure(result: Reportable) -> "Figure":
         many = len(result.trades) > MARKED_TRADES
         figure = style.new_figure(4.4 if many else 3.8)
         axes = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1]) if many else np.array([figure.add_subplot()])
-        times, values = _times(result.premium.index), floats(result.premium)
+        times, values = _times(premium_of(result).index), floats(premium_of(result))
         kept = style.thin(values)
         axes[0].plot(times[kept], values[kept], color=style.colour("blue"), linewidth=0.7, alpha=0.75, zorder=2)
         axes[0].axhline(0, color=style.colour("muted"), linewidth=0.7)
@@ -160,6 +183,12 @@ def _with_crossings(times: Array, groups: dict[str, Array]) -> tuple[Array, dict
     return dense, {name: np.interp(dense, times, values) for name, values in groups.items()}
 
 
+def premium_of(result: Reportable) -> "pd.Series[float]":
+    """The premium, for what is drawn only where there is one."""
+    assert result.premium is not None, "a run without a premium has no premium figure"
+    return result.premium
+
+
 def premium_limits(values: Array) -> tuple[float, float] | None:
     """The axis' ends if a few outliers would squeeze the rest flat (premia annualized near expiry do), else None."""
     seen = values[np.isfinite(values)]
@@ -181,7 +210,7 @@ def describe_equity(result: Reportable) -> str:
 
 def describe_premium(result: Reportable) -> str:
     """What the premium figure shows, with what the axis cuts off."""
-    values = floats(result.premium)
+    values = floats(premium_of(result))
     seen = values[np.isfinite(values)]
     if not len(seen):
         return f"{_about(result)}No premium is known in this period."
@@ -218,6 +247,66 @@ def _times(index: pd.Index) -> Array:
     return nanoseconds(index).asi8 / 86_400e9
 
 
+def beside_figure(result: Reportable) -> "Figure":
+    """Equity of the run and of each baseline at midnights; without those that dwarf the others once more below."""
+    curves = beside_curves(result)
+    dwarfing = dwarfs(curves)
+    with style.house_style():
+        figure = style.new_figure(4.8 if dwarfing else 3.6)
+        axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.3]) if dwarfing else [figure.add_subplot()]
+        for number, one in enumerate(axes):
+            shown = curves if number == 0 else curves.drop(columns=dwarfing)
+            _curves(one, shown, labels=number == 0)
+            log = _log_axis(one, shown)
+            without = f" without {' and '.join(dwarfing)}" if number else ""
+            one.set_title(f"Equity at midnights{without}, {result.quote}{' (log)' if log else ''}")
+        style.legend(figure, axes[0].get_legend_handles_labels()[0][::-1], columns=6)
+        _finish(figure, result, axes[-1])
+    return figure
+
+
+def _curves(axes: "Axes", curves: pd.DataFrame, *, labels: bool) -> None:
+    times = _times(curves.index)
+    for name in reversed(curves.columns):  # the run above the others
+        tone, dashes, width = CURVES.get(str(name), ("grey", "solid", 1.0))
+        values = floats(curves[name])
+        kept = style.thin(values)
+        marker = "o" if len(values) < FEW_POINTS else None
+        label = str(name) if labels else None
+        axes.plot(
+            times[kept], values[kept], color=style.colour(tone), linestyle=dashes, linewidth=width, marker=marker, markersize=4, label=label
+        )
+
+
+def dwarfs(curves: pd.DataFrame) -> list[str]:
+    """The baselines whose equity moves so much more than all others together that these would look flat."""
+    spans = {str(name): float(curves[name].max() - curves[name].min()) for name in curves.columns if name != THIS_RUN}
+    largest = max(spans, key=lambda name: spans[name], default="")
+    rest = curves.drop(columns=[largest], errors="ignore").to_numpy()
+    span = float(rest.max() - rest.min())
+    return [largest] if largest and span > 0.0 and spans[largest] > DWARFED * span else []
+
+
+def _log_axis(axes: "Axes", curves: pd.DataFrame) -> bool:
+    """A logarithmic axis where equity has multiplied and never fell to nothing; else a plain one."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = float(curves.to_numpy().min()), float(curves.to_numpy().max())
+    log = low > 0.0 and high > MULTIPLIED * low
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=12))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    style.value_axis(axes)
+    return log
+
+
+def describe_beside(result: Reportable) -> str:
+    """What the figure of baselines shows."""
+    ends = ", ".join(f"{row.name} {money(row.final_equity)}" for row in beside(result))
+    return f"{_about(result)}Equity of the run and of its baselines in {result.quote}, at the end: {ends}."
+
+
 def _with_start(result: Reportable, series: "pd.Series[float]", first: float) -> tuple[Array, Array]:
     times, values = _times(series.index), floats(series)
     start = days_since_1970(result.start)
@@ -233,7 +322,7 @@ def _trade_times(result: Reportable, column: str) -> Array:
 
 def _level(result: Reportable, times: Array) -> Array:
     """The last known premium at each time; NaN before the first."""
-    known_values = result.premium.dropna()
+    known_values = premium_of(result).dropna()
     if known_values.empty:
         return np.full(len(times), np.nan)
     position = np.searchsorted(_times(known_values.index), times + 1e-9, side="right") - 1

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backtest._version import __version__
+from backtest.metrics import daily_equity
 from backtest.report.files import write_atomically
 from backtest.report.protocol import Reportable
-from backtest.report.summary import attribution_table, final_equity
+from backtest.report.summary import attribution_table, final_equity, several_rules
 
 TRADE_KEYS = (
     "entered_at",
@@ -42,10 +44,13 @@ TRADE_KEYS = (
 def to_dict(result: Reportable) -> dict[str, Any]:
     """The run as plain dicts, lists, strings, numbers and None, ready for `json.dumps`.
 
-    Beyond the design's keys: `quote`, `execution` (what was traded and how), `fills`, `liquidations` and `notes`.
+    Beyond the design's keys: `version`, `quote`, `execution` (what was traded and how), `daily`, `baselines` (their `daily` at the times of the run's) and
+    `baselines_left_out`, `fills`, `liquidations`, `notes`, and for several rules `by_rule`.
     """
     dataset = result.dataset
+    keys = (["rule"] if several_rules(result.trades) else []) + list(TRADE_KEYS)
     document = {
+        "version": __version__,
         "strategy": result.strategy,
         "params": result.params,
         "dataset": {"name": dataset.name, "hash": dataset.hash, "simulated": bool(dataset.simulated)},
@@ -58,12 +63,38 @@ def to_dict(result: Reportable) -> dict[str, Any]:
         "metrics": result.metrics,
         "attribution": {row.source: row.cash for row in attribution_table(result).rows},
         "final_equity": final_equity(result),
-        "trades": [{key: trade[key] for key in TRADE_KEYS} for trade in result.trades.to_dict("records")],
+        "daily": daily(result),
+        "baselines": baselines(result),
+        "baselines_left_out": result.baselines_left_out,
+        "trades": [{key: trade[key] for key in keys} for trade in result.trades.to_dict("records")],
         "fills": result.fills.to_dict("records"),
         "liquidations": result.liquidations.to_dict("records"),
         "notes": list(result.notes),
     }
+    if result.by_rule is not None:
+        document["by_rule"] = [{"rule": label} | dict(row) for label, row in result.by_rule.to_dict("index").items()]
     return {key: plain_value(value) for key, value in document.items()}
+
+
+def daily(result: Reportable) -> dict[str, Any]:
+    """Equity and the cumulated cash of each source that ever flowed, at the start and at each midnight UTC."""
+    equity = daily_equity(result.equity, result.start, result.capital)
+    ledger = result.attribution
+    flowed = [name for name in ledger.columns if ledger[name].to_numpy().any()]
+    return {
+        "time": list(equity.index),
+        "equity": equity.tolist(),
+        "attribution": {str(name): daily_equity(ledger[name], result.start, 0.0).tolist() for name in flowed},
+    }
+
+
+def baselines(result: Reportable) -> list[dict[str, Any]]:
+    """What the same capital would have made otherwise, with its equity at the times of `daily`."""
+    rows = result.baselines.to_dict("index")
+    return [
+        {"name": name, **{str(key): value for key, value in row.items()}, "daily": result.baseline_curves[name].tolist()}
+        for name, row in rows.items()
+    ]
 
 
 def write_json(result: Reportable, path: str | os.PathLike[str]) -> Path:

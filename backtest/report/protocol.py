@@ -1,7 +1,8 @@
 """What a report needs to know of a run, and no more: anything with these attributes can be rendered.
 
-The result of a simulation has them; so may a slice of one or a portfolio of several. Rates and returns are fractions, cash is in the quote
-currency, times are UTC, bars are stamped with their ends.
+The result of a simulation has them, of one rule or of several on one capital. What only a run of one rule has is None for several, and the sections about it
+are left out; where there are several rules, `fills`, `trades` and `liquidations` have a first column more, `rule`. Rates and returns are fractions, cash is in the
+quote currency, times are UTC, bars are stamped with their ends.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -74,8 +75,8 @@ class Reportable(Protocol):
         """Value at each bar's close."""
 
     @property
-    def premium(self) -> "pd.Series[float]":
-        """The premium at each bar's close, a fraction; NaN where unknown."""
+    def premium(self) -> "pd.Series[float] | None":
+        """The premium at each bar's close, a fraction; NaN where unknown; None where there is not one."""
 
     @property
     def premium_label(self) -> str:
@@ -108,6 +109,29 @@ class Reportable(Protocol):
     @property
     def metrics(self) -> Mapping[str, float | int | None]:
         """Figures by name; NaN or None where undefined."""
+
+    @property
+    def by_rule(self) -> pd.DataFrame | None:
+        """One row a rule, by its label; None for one rule alone.
+
+        Of the columns in `summary.RULE_COLUMNS` those that there are.
+        """
+
+    @property
+    def correlation(self) -> pd.DataFrame | None:
+        """Of the rules' daily PnL, by their labels; None for one rule alone."""
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """One row a baseline, by its name: final_equity, total_return, annual_return, annual_volatility, sharpe, max_drawdown, what (a phrase)."""
+
+    @property
+    def baseline_curves(self) -> pd.DataFrame:
+        """Equity of each baseline, a column each, at the times of the daily equity."""
+
+    @property
+    def baselines_left_out(self) -> Mapping[str, str]:
+        """Which baselines could not be made, and why."""
 
     @property
     def notes(self) -> Sequence[str]:

@@ -13,9 +13,13 @@ from backtest.report import figures, style
 from backtest.report.blocks import Block, Cards, Cell, Facts, Figure, Heading, Points, Section, Table, Text, signed
 from backtest.report.protocol import Reportable
 from backtest.report.summary import (
+    RULE_COLUMNS,
+    Beside,
     Liquidation,
     attribution_by_year,
     attribution_table,
+    beside,
+    beside_curves,
     by_reason,
     costs_by_leg,
     final_equity,
@@ -25,10 +29,26 @@ from backtest.report.summary import (
     interest_while_flat,
     liquidations,
     monthly_returns,
+    several_rules,
     sought_words,
     traded_notional,
 )
-from backtest.report.words import UNKNOWN, instant, known, metric_rows, money, number, percent, plain, price, quantity, source_label
+from backtest.report.words import (
+    UNKNOWN,
+    instant,
+    known,
+    metric,
+    metric_label,
+    metric_rows,
+    metric_style,
+    money,
+    number,
+    percent,
+    plain,
+    price,
+    quantity,
+    source_label,
+)
 
 if TYPE_CHECKING:
     from matplotlib import figure
@@ -75,6 +95,30 @@ def headline_section(result: Reportable) -> Section:
     return Section("summary", "Headline figures", "Headline", blocks)
 
 
+def rules_section(result: Reportable) -> Section | None:
+    """What each of several rules made of its part of the capital."""
+    table = result.by_rule
+    if table is None:
+        return None
+    names = [name for name in RULE_COLUMNS if name in table.columns]
+    head = heads("rule", *map(metric_label, names))
+    rows = [[Cell(str(label)), *(signed(_of_rule(name, row[name])) for name in names)] for label, row in table.to_dict("index").items()]
+    said = f"Each rule has an account of its own with a share of the capital; spare cash and margin are one. Cash in {result.quote}."
+    return Section("rules", "Rule by rule", "Rules", (Text(said, "muted"), Table(head, rows), *_correlation(result)))
+
+
+def _correlation(result: Reportable) -> list[Block]:
+    table = result.correlation
+    if table is None or len(table) < 2:
+        return []
+    rows = [[Cell(str(label)), *(signed(number(float(value))) for value in row)] for label, row in table.iterrows()]
+    return [Heading("Correlation of daily PnL"), Table(heads("", *map(str, table.columns)), rows)]
+
+
+def _of_rule(name: str, value: Any) -> str:
+    return money(value) if name in ("capital", "final_equity", "pnl") else metric(metric_style(name), value)
+
+
 def liquidation_section(result: Reportable) -> Section | None:
     """Every forced close: when, why and what it cost; and what a top-up in time would have saved."""
     events = liquidations(result)
@@ -107,48 +151,66 @@ def _what_they_cost(result: Reportable, events: Sequence[Liquidation]) -> str:
 
 
 def _what_happened(events: Sequence[Liquidation]) -> Table:
+    ruled = any(event.rule for event in events)
     money_names = ("account", "maintenance", "price", "fee", "absorbed", "legging", "total")
     head = heads("when", "trade", "contract", "leg", "quantity", "entry", "worst mark", *money_names)
-    head[2:4] = [Cell("contract", "t"), Cell("leg", "t")]
-    rows = [
-        [
-            Cell(instant(event.time)),
-            Cell(f"{event.trade:,}"),
-            Cell(event.contract, "t"),
-            Cell(event.slot + ("†" if event.action == "deleveraging" else ""), "t"),
-            Cell(quantity(event.quantity).replace("-", "−")),
-            *(Cell(price(value)) for value in (event.entry, event.mark)),
-            *map(cash, (event.account, event.maintenance)),
-            Cell(price(event.price)),
-            *map(cash, (-event.fee, event.absorbed, event.legging, -event.cost)),
-        ]
-        for event in events
-    ]
+    head[2:4] = [Cell("contract", "t")] if ruled else [Cell("contract", "t"), Cell("leg", "t")]
+    rows = []
+    for event in events:
+        forced = "†" if event.action == "deleveraging" else ""
+        what = [event.contract + forced] if ruled else [event.contract, event.slot + forced]
+        rows.append(
+            [
+                *_when_and_whose(event, ruled),
+                *(Cell(text, "t") for text in what),
+                Cell(quantity(event.quantity).replace("-", "−")),
+                *(Cell(price(value)) for value in (event.entry, event.mark)),
+                *map(cash, (event.account, event.maintenance)),
+                Cell(price(event.price)),
+                *map(cash, (-event.fee, event.absorbed, event.legging, -event.cost)),
+            ]
+        )
     sums = [(-event.fee, event.absorbed, event.legging, -event.cost) for event in events]
     foot = [[Cell("all"), *[Cell("")] * 9, *(cash(sum(values)) for values in zip(*sums, strict=True))]]
-    return Table(head, rows, foot, look="wide", printed=PRINTED_TRADES)
+    return Table(_whose(head, ruled), rows, foot, look=_look(ruled), printed=PRINTED_TRADES)
+
+
+def _whose(head: list[Cell], ruled: bool) -> list[Cell]:
+    """Column heads, of several rules with whose a row is before all others."""
+    return [Cell("rule", "t"), Cell(head[0].text), *head[1:]] if ruled else head
+
+
+def _look(ruled: bool) -> str:
+    return "wide ruled" if ruled else "wide"
+
+
+def _when_and_whose(event: Liquidation, ruled: bool) -> list[Cell]:
+    """The first cells of a liquidation's row; instants may wrap where a rule takes room beside them."""
+    cells = [Cell(instant(event.time), "w" if ruled else ""), Cell(f"{event.trade:,}")]
+    return [Cell(event.rule, "t w"), *cells] if ruled else cells
 
 
 def _what_would_have_helped(events: Sequence[Liquidation]) -> Table:
+    ruled = any(event.rule for event in events)
     head = heads("when", "trade", "contract", "missing then", "by", "top-up", "the last of it by", "kept until", "ended by", "saved")
     head[2], head[8] = Cell("contract", "t"), Cell("ended by", "t")
+    wrapped = "w" if ruled else ""
     rows = [
         [
-            Cell(instant(event.time)),
-            Cell(f"{event.trade:,}"),
+            *_when_and_whose(event, ruled),
             Cell(event.contract, "t"),
             Cell(money(event.shortfall)),
-            Cell(instant(event.needed_by)),
+            Cell(instant(event.needed_by), wrapped),
             Cell(money(event.top_up)),
-            Cell(instant(event.top_up_by)),
-            Cell(instant(event.kept_until)),
+            Cell(instant(event.top_up_by), wrapped),
+            Cell(instant(event.kept_until), wrapped),
             Cell(event.kept_reason, "t"),
             cash(event.saved),
         ]
         for event in events
         if known(event.top_up)
     ]
-    return Table(head, rows, look="wide", printed=PRINTED_TRADES)
+    return Table(_whose(head, ruled), rows, look=_look(ruled), printed=PRINTED_TRADES)
 
 
 def equity_section(result: Reportable) -> Section:
@@ -157,6 +219,47 @@ def equity_section(result: Reportable) -> Section:
     alt = figures.describe_equity(result)
     drawn = drawing(figures.equity_figure(result), "equity", alt, caption, result.dataset.simulated)
     return Section("equity", "Equity and drawdown", "Equity", (drawn,))
+
+
+def beside_section(result: Reportable) -> Section | None:
+    """What the same capital would have made otherwise, as curves and as a table."""
+    rows, left_out = beside(result), result.baselines_left_out
+    if not rows and not left_out:
+        return None
+    blocks: list[Block] = [Text(BESIDE_NOTE, "muted")]
+    if len(beside_curves(result)) > 1:  # a run without a midnight has no curves
+        blocks += _beside_curves(result) if rows else []
+    if rows:
+        head = heads("", f"final equity, {result.quote}", "return", "a year", "volatility", "Sharpe", "max drawdown", "what it is")
+        head[-1] = Cell("what it is", "t")
+        blocks.append(Table(head, [_beside_row(row) for row in rows], look="told"))
+    blocks += [Points([f"{name} is left out: {why}." for name, why in left_out.items()])] if left_out else []
+    return Section("baselines", "Beside the strategy", "Baselines", blocks)
+
+
+BESIDE_NOTE = (
+    "What the same capital would have made over the same time without the strategy, and what the run's own costs made of it. Zero and double cost are this "
+    "run with its own signals: where costs move a margin call, the trades after it differ too. Sharpe is not in excess of the risk-free rate."
+)
+
+
+def _beside_curves(result: Reportable) -> list[Block]:
+    drawn = figures.beside_figure(result)
+    caption = "Equity of the run and of each baseline, at 00:00 UTC."
+    caption += " What dwarfs all others is left out of the lower panel." if len(drawn.axes) > 1 else ""
+    return [drawing(drawn, "beside", figures.describe_beside(result), caption, result.dataset.simulated)]
+
+
+def _beside_row(row: Beside) -> list[Cell]:
+    rates = (row.total_return, row.annual_return, row.annual_volatility)
+    return [
+        Cell(row.name),
+        cash(row.final_equity),
+        *(signed(metric("percent", value)) for value in rates),
+        signed(metric("ratio", row.sharpe)),
+        signed(metric("percent", row.max_drawdown)),
+        Cell(row.what, "t w"),
+    ]
 
 
 def monthly_section(result: Reportable) -> Section:
@@ -178,8 +281,10 @@ def _heat(value: float, strongest: float) -> Cell:
     return Cell(number(100 * value).replace("-", "−"), "up" if value >= 0 else "down", strength)
 
 
-def premium_section(result: Reportable) -> Section:
-    """The premium with entries and exits."""
+def premium_section(result: Reportable) -> Section | None:
+    """The premium with entries and exits; nothing for several rules, which have several."""
+    if result.premium is None:
+        return None
     caption = "Shaded: a position was held. A mark stands at the time of the fill and the premium known then."
     if len(result.trades) > figures.MARKED_TRADES:
         caption = "With so many trades, entries and exits stand below the premium, one row for each reason, one tick for each moment."
@@ -256,14 +361,18 @@ def _trade_table(result: Reportable) -> Table:
     names = ("#", "side", "contract", "entered", "exited", "days", "ended by", "PnL", "quantity", "premium in", "premium out")
     head = heads(*names, "long in", "short in", "long out", "short out", text=0)
     head[2], head[6] = Cell("contract", "t"), Cell("ended by", "t")
+    if several_rules(result.trades):
+        head.insert(1, Cell("rule", "t"))
     days = hold_days(result).to_numpy()
     rows = [_trade_row(position, trade, float(days[position])) for position, trade in enumerate(result.trades.to_dict("records"))]
-    return Table(head, rows, look="wide", printed=PRINTED_TRADES, row_heads=False)
+    look = _look(several_rules(result.trades))
+    return Table(head, rows, look=look, printed=PRINTED_TRADES, row_heads=False)
 
 
 def _trade_row(position: int, trade: Mapping[Hashable, Any], days: float) -> list[Cell]:
     return [
         Cell(f"{position + 1:,}"),
+        *([Cell(str(trade["rule"]), "t w")] if "rule" in trade else []),
         Cell("+1" if trade["side"] > 0 else "−1"),
         Cell(str(trade["contract"]) if known(trade["contract"]) else UNKNOWN, "t"),
         Cell(instant(trade["entered_at"]), "w"),
@@ -344,8 +453,10 @@ def programs() -> list[str]:
 
 SECTIONS: tuple[Callable[[Reportable], Section | None], ...] = (
     headline_section,
+    rules_section,
     liquidation_section,
     equity_section,
+    beside_section,
     monthly_section,
     premium_section,
     attribution_section,

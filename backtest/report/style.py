@@ -113,11 +113,11 @@ def watermark(figure: "Figure", simulated: bool) -> None:
     figure.text(0.995, 0.99, "SIMULATED DATA", fontsize=8.5, fontweight="bold", ha="right", va="top", color=colour("red"), **place)
 
 
-def legend(figure: "Figure", handles: "Sequence[Artist]" = ()) -> None:
+def legend(figure: "Figure", handles: "Sequence[Artist]" = (), columns: int = 5) -> None:
     """The labels of some artists below the figure's axes; without any, of all that the axes hold."""
     found = list(handles) or [handle for axes in figure.axes for handle in axes.get_legend_handles_labels()[0]]
     if found:
-        figure.legend(handles=found, loc="outside lower left", ncols=5, handlelength=1.2, columnspacing=1.6, borderpad=0.2)
+        figure.legend(handles=found, loc="outside lower left", ncols=columns, handlelength=1.2, columnspacing=1.6, borderpad=0.2)
 
 
 def value_axis(axes: "Axes", *, percent: bool = False) -> None:

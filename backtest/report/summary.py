@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 
 import pandas as pd
 
+from backtest.metrics import daily_equity
 from backtest.report.protocol import Reportable
 from backtest.report.words import known, percent
 
@@ -21,6 +22,18 @@ REASONS = (
 )  # fmt: skip
 COST_OF_ACTION = {"settlement": "settlement", "liquidation": "liquidation"}
 COSTS = ("fees", "slippage", "settlement", "liquidation")
+RULE_COLUMNS = (
+    "capital",
+    "final_equity",
+    "pnl",
+    "total_return",
+    "annual_return",
+    "sharpe",
+    "max_drawdown",
+    "trades",
+    "liquidations",
+)  # of `by_rule`
+THIS_RUN = "this run"
 DAY = pd.Timedelta("1D")
 SMALLEST_GAIN = 1e-3  # of all that was earned and lost: shares of less than that are noise
 
@@ -102,6 +115,21 @@ class Liquidation:
     kept_until: pd.Timestamp
     kept_reason: str
     saved: float
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The run, or a baseline beside it: its figures, and what it is."""
+
+    name: str
+    final_equity: float
+    total_return: float | None
+    annual_return: float | None
+    annual_volatility: float | None
+    sharpe: float | None
+    max_drawdown: float | None
+    what: str
 
 
 def nanoseconds(index: pd.Index) -> pd.DatetimeIndex:
@@ -220,9 +248,30 @@ def traded_notional(result: Reportable) -> dict[str, float]:
 
 def liquidations(result: Reportable) -> list[Liquidation]:
     """Every forced close, in time order."""
-    names = [item.name for item in fields(Liquidation)]
+    names = [item.name for item in fields(Liquidation) if item.name in result.liquidations.columns]
     rows = [Liquidation(**{str(name): row[name] for name in names}) for row in result.liquidations.to_dict("records")]
     return [replace(row, trade=int(row.trade) + 1) for row in rows]
+
+
+def several_rules(table: pd.DataFrame) -> bool:
+    """Whether rows say which of several rules they belong to."""
+    return "rule" in table.columns
+
+
+def beside(result: Reportable) -> list[Beside]:
+    """The run, and below it what the same capital would have made otherwise; nothing where no baseline could be made."""
+    table = result.baselines
+    if table.empty:
+        return []
+    own = {item.name: result.metrics.get(item.name) for item in fields(Beside) if item.name not in ("name", "final_equity", "what")}
+    first = Beside(name=THIS_RUN, final_equity=final_equity(result), what=result.strategy, **own)
+    return [first, *(Beside(name=str(name), **{str(key): value for key, value in row.items()}) for name, row in table.iterrows())]
+
+
+def beside_curves(result: Reportable) -> pd.DataFrame:
+    """Equity at midnights UTC of the run, and of each baseline beside it."""
+    own = daily_equity(result.equity, result.start, result.capital).rename(THIS_RUN)
+    return pd.concat([own, result.baseline_curves.reindex(own.index)], axis=1)
 
 
 def forced_words(events: Sequence[Liquidation]) -> str:

@@ -13,20 +13,27 @@ from typing import Any
 from backtest.report.protocol import Reportable
 from backtest.report.summary import (
     attribution_table,
+    beside,
     by_reason,
     costs_by_leg,
     final_equity,
     forced_words,
     liquidations,
     period,
+    several_rules,
     sought_words,
 )
-from backtest.report.words import day, known, metric_rows, money, number, percent, plain, price, source_label
+from backtest.report.words import day, known, metric, metric_rows, metric_style, money, number, percent, plain, price, source_label
 
 WIDTH = 80
 ALL_TRADES = 8
 ENDS = 3
 TOLERANCE = 1e-9
+# of `by_rule`: column, heading, width
+RULES = (
+    ("capital", "capital", 13), ("final_equity", "final", 13), ("pnl", "PnL", 12), ("max_drawdown", "drawdown", 10), ("trades", "trades", 8),
+)  # fmt: skip
+CASH = ("capital", "final_equity", "pnl")
 LIQUIDATION_NOTE = (
     "Cost: the fee, less what the venue absorbed, and the other leg's legging. Top-up: what would have kept the trade to its end. "
     "Saved: what it would have made so, less what it made; each alone, as a trade that is kept leaves no room for the next."
@@ -38,6 +45,8 @@ def render_table(result: Reportable) -> str:
     blocks = [
         _head(result),
         _metrics(result),
+        _beside(result),
+        _rules(result),
         _sources(result),
         _costs(result),
         _liquidations(result),
@@ -88,6 +97,50 @@ def _metrics(result: Reportable) -> list[str]:
     half = (len(written) + 1) // 2
     right = written[half:] + [""] * (half - len(written[half:]))
     return [*_rule("Figures"), *(f"{left}      {other}" for left, other in zip(written[:half], right, strict=True))]
+
+
+def _beside(result: Reportable) -> list[str]:
+    """What the same capital would have made otherwise, and what is left out."""
+    rows, left_out = beside(result), result.baselines_left_out
+    if not rows and not left_out:
+        return []
+    heads = ((f"final {result.quote}", 14), ("return", 10), ("a year", 9), ("volat.", 8), ("Sharpe", 7), ("drawdown", 9))
+    lines = _rule("Beside the strategy", *heads) if rows else _rule("Beside the strategy")
+    for row in rows:
+        figures = [money(row.final_equity, width=13)]
+        figures += [percent(value) for value in (row.total_return, row.annual_return, row.annual_volatility)]
+        figures += [metric("ratio", row.sharpe), percent(row.max_drawdown)]
+        cells = [fitting(text, width) for text, (_, width) in zip(figures, heads, strict=True)]
+        lines.append(f"{row.name[:23]:<23}" + "".join(cells))
+    for name, why in left_out.items():
+        lines += textwrap.wrap(f"{name} is left out: {why}.", WIDTH, initial_indent="* ", subsequent_indent="  ")
+    return lines
+
+
+def fitting(text: str, width: int) -> str:
+    """A number at the right of its column, after a space at least; one that is too long for it in three digits."""
+    if len(text) < width:
+        return f"{text:>{width}}"
+    share = text.endswith("%")
+    value = float(text.rstrip("%").replace(",", ""))
+    return f"{value:.0e}{'%' if share else ''}"[: width - 1].rjust(width)
+
+
+def _rules(result: Reportable) -> list[str]:
+    """What each of several rules made of its part of the capital."""
+    table = result.by_rule
+    if table is None:
+        return []
+    columns = tuple(entry for entry in RULES if entry[0] in table.columns)
+    lines = _rule("Rule by rule", *((title, width) for _, title, width in columns))
+    room = WIDTH - sum(width for _, _, width in columns)
+    for label, row in table.to_dict("index").items():
+        cells = [
+            f"{money(row[name], width=width - 1):>{width}}" if name in CASH else fitting(metric(metric_style(name), row[name]), width)
+            for name, _, width in columns
+        ]
+        lines.append(f"{str(label)[: room - 1]:<{room}}" + "".join(cells))
+    return lines
 
 
 def _sources(result: Reportable) -> list[str]:
@@ -167,7 +220,11 @@ def _trades(result: Reportable) -> list[str]:
     trades = result.trades.to_dict("records")
     if not trades:
         return []
-    head = f"{'Entered':<12}{'exited':<12}{'side and contract':<21}{'premium':>8}{f'PnL {result.quote}':>12} ended by"
+    pnl = f"{f'PnL {result.quote}':>12} ended by"
+    if several_rules(result.trades):
+        head = f"{'Entered':<11}{'exited':<11}{'rule':<15}{'contract':<15}{pnl}"
+    else:
+        head = f"{'Entered':<12}{'exited':<12}{'side and contract':<21}{'premium':>8}{pnl}"
     lines = [head, "-" * WIDTH]
     if len(trades) <= ALL_TRADES:
         return lines + [_trade(trade) for trade in trades]
@@ -178,10 +235,11 @@ def _trades(result: Reportable) -> list[str]:
 def _trade(trade: Mapping[Hashable, Any]) -> str:
     contract = str(trade["contract"]) if known(trade["contract"]) else ""
     exited = day(trade["exited_at"]) if known(trade["exited_at"]) else "open"
-    premium, pnl = percent(trade["entry_premium"]), money(trade["pnl"], width=11)
-    return (
-        f"{day(trade['entered_at']):<12}{exited:<12}{trade['side']:<+3}{contract[:17]:<18}{premium:>8}{pnl:>12} {str(trade['reason'])[:14]}"
-    )
+    ended = f"{money(trade['pnl'], width=11):>12} {str(trade['reason'])[:14]}"
+    if "rule" in trade:
+        return f"{day(trade['entered_at']):<11}{exited:<11}{str(trade['rule'])[:14]:<15}{contract[:14]:<15}{ended}"
+    premium = percent(trade["entry_premium"])
+    return f"{day(trade['entered_at']):<12}{exited:<12}{trade['side']:<+3}{contract[:17]:<18}{premium:>8}{ended}"
 
 
 def _notes(result: Reportable) -> list[str]:

@@ -53,6 +53,8 @@ METRICS = (
     Metric("win_rate", "win rate", "percent", "share of trades with a gain"),
     Metric("avg_hold_days", "average hold, days", "days", "first fill to last"),
     Metric("turnover", "turnover", "ratio", "traded notional over capital"),
+    Metric("spot_beta", "beta to spot", "slope", "change of equity in % for each % of the spot, day by day; near 0 is delta-neutral"),
+    Metric("hedged_share", "hedged bars", "percent", "of the bars with a position: both legs of equal base quantity"),
 )
 
 
@@ -113,6 +115,8 @@ def plain(value: object) -> str:
     """A parameter's value the way it would be typed."""
     if isinstance(value, float):
         return f"{value:.12g}"
+    if isinstance(value, tuple | list):
+        return (" " if any(isinstance(part, str) for part in value) else ",").join(map(plain, value))
     return str(value) if value is not None else "none"
 
 
@@ -122,7 +126,17 @@ def metric(style: str, value: float | int | None) -> str:
         return f"{value:.3e}"
     if style == "percent":
         return percent(value)
-    return number(value, {"count": 0, "days": 1}.get(style, 2))
+    return number(value, {"count": 0, "days": 1, "slope": 4}.get(style, 2))
+
+
+def metric_style(key: str) -> str:
+    """How a metric is written, by its key."""
+    return next((spec.style for spec in METRICS if spec.key == key), "count" if key == "liquidations" else "ratio")
+
+
+def metric_label(key: str) -> str:
+    """What a metric is called, by its key."""
+    return next((spec.label for spec in METRICS if spec.key == key), "PnL" if key == "pnl" else key.replace("_", " "))
 
 
 def metric_rows(metrics: Mapping[str, float | int | None]) -> list[tuple[Metric, str]]:

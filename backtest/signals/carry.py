@@ -155,12 +155,14 @@ def _hurdle(market: Market, reverse: bool, staking: str | None, capital: float) 
         return money + coins if chosen is Staking.FORGONE else money - coins
     if chosen is Staking.EARNED:
         raise ParameterError("staking must be none or forgone in the reverse trade, which holds no coins: staking=earned")
-    coins = _rate(market, "borrow_base", "reverse=True") if chosen is None else _rate(market, "staking_yield", f'staking="{chosen}"')
+    own = 'leave reverse=True out, or give staking="forgone" if the coins are your own'
+    coins = _rate(market, "borrow_base", "reverse=True", own) if chosen is None else _rate(market, "staking_yield", f'staking="{chosen}"')
     return (capital - 1.0) * financing_rate(market) + coins
 
 
-def _rate(market: Market, name: str, asked: str) -> Floats:
+def _rate(market: Market, name: str, asked: str, otherwise: str = "") -> Floats:
     """A series of yearly rates, NaN before the first is known; DataError if the dataset lacks it. [bar]"""
     if name not in market.series_names:
-        raise DataError(f'{asked} needs the series "{name}", which dataset {market.info.name} lacks; import it, or leave {asked} out')
+        remedy = otherwise or f"leave {asked} out"
+        raise DataError(f'{asked} needs the series "{name}", which dataset {market.info.name} lacks; import it, or {remedy}')
     return market.series(name)
