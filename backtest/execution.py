@@ -5,7 +5,7 @@ None takes the venue's rule-book, quotes and series where the data have them. Th
     bt.Execution(maker="short", impact=0.02, participation=0.05, latency="1min")
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeGuard
 
@@ -221,6 +221,19 @@ def check_together(rule: Rule, execution: Execution) -> None:
                 )
     if execution.top_up is not None and all(leg is None or leg.kind is Kind.SPOT for leg in rule.legs):
         raise ParameterError(f"top_up needs a derivative leg: top_up={execution.top_up:g} with spots only; leave it out")
+
+
+def fitting(rule: Rule, execution: Execution) -> Execution:
+    """An execution without what this rule's legs can't have: of a book it is asked of the rules that can."""
+    changes: dict[str, Any] = {}
+    present = [leg is not None for leg in rule.legs]
+    if not all(present) and execution.policy is LegPolicy.UNDO:
+        changes |= {"policy": LegPolicy.WAIT, "patience": None}
+    if execution.maker in (MakerLegs.LONG, MakerLegs.SHORT) and not present[execution.makers.index(True)]:
+        changes["maker"] = MakerLegs.NONE
+    if execution.top_up is not None and all(leg is None or leg.kind is Kind.SPOT for leg in rule.legs):
+        changes |= {"top_up": None, "transfer_delay": None, "transfer_fee": 0.0}
+    return replace(execution, **changes) if changes else execution
 
 
 def is_number(value: object) -> TypeGuard[float]:

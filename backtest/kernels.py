@@ -487,9 +487,9 @@ def guard(leg: Record, terms: Record, rule: Record, spare: float) -> None:
 
 @routine
 def guard_both(desk: Desk) -> None:
-    """Margin's sides of the box. Where several slots draw on the same cash, a slot that needs any is looked at bar by bar."""
+    """Margin's sides of the box. Where others draw on the same cash or move it, a slot that needs any is looked at bar by bar."""
     _, rule, long, short, long_terms, short_terms, pool = desk
-    alone = rule.margin == CROSS and pool.derivatives == 1
+    alone = rule.margin == CROSS and pool.derivatives == 1 and pool.rules == 1
     guard(long, long_terms, rule, backing(desk, LONG_SLOT, spare_cash(desk, LONG_SLOT) if alone else 0.0))
     guard(short, short_terms, rule, backing(desk, SHORT_SLOT, spare_cash(desk, SHORT_SLOT) if alone else 0.0))
 
@@ -1706,6 +1706,7 @@ def advance(
                         account.converge_bar = first_at(stamps, account.opened + rule.converge, t)
                     rebase(desk, AT_OPEN)
                     record(account, long, short, ledger[i, account.changes])
+                    retire(desk, trade)
                     changed = True
             if several and changed:
                 share_balance(accounts, legs, rules, terms, pool, ledger, AT_OPEN)
@@ -1722,9 +1723,9 @@ def advance(
                     forced = settle(desk, pair, trade, fills[i]) or forced
                 if forced:
                     record(account, long, short, ledger[i, account.changes])
-                    if several:
-                        share_balance(accounts, legs, rules, terms, pool, ledger, AT_END)
                 retire(desk, trade)
+                if several and forced:
+                    share_balance(accounts, legs, rules, terms, pool, ledger, AT_END)
         # ---- the closes
         all_drawn = False
         if pool.exposure < np.inf or pool.drawdown < np.inf:

@@ -9,7 +9,7 @@ meet in a premium. What can't be trusted is refused with its place and the remed
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import pairwise
@@ -208,7 +208,6 @@ class Market:
         other = self._narrowed({name: frame for name, frame in kept.items() if len(frame)})
         other.stamps, other.clock = self.stamps[:count], self.clock[:count]
         other._dataset = Known(self._dataset, end)
-        other._view = replace(self._view, end=end if self._view.end is None else min(end, self._view.end))
         last = int(other.stamps[-1])
         other._rates = {name: rates[: np.searchsorted(self.funding(name).times, last, side="right")] for name, rates in other._rates.items()}
         other.notes.append(f"The market is as it was known at {utc(end.value)}.")

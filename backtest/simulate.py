@@ -17,7 +17,7 @@ from backtest.book import Book
 from backtest.book_result import BookResult
 from backtest.checks import check_instants
 from backtest.errors import CarryError, ParameterError, did_you_mean
-from backtest.execution import WHOLE, Execution
+from backtest.execution import WHOLE, Execution, check_together, fitting
 from backtest.joint import Joint, join
 from backtest.market import Market, utc
 from backtest.prepare import prepare
@@ -77,7 +77,7 @@ def run(strategy: Any, market: Market, *, capital: float = 100_000.0, execution:
     execution = execution or Execution()
     if isinstance(strategy, Book):
         return run_book(strategy, market, float(capital), execution, changes)
-    prepared = prepared_run(strategy, market, float(capital), execution, changes)
+    prepared = prepared_run(rule_of(strategy, market, **changes), market, float(capital), execution, changes)
     log = simulate(prepared, float(capital))
     return finished(strategy, prepared, float(capital), log)
 
@@ -88,12 +88,17 @@ def run_book(book: Book, market: Market, capital: float, execution: Execution, c
         raise ParameterError(
             f"wallets belong to one rule's legs, and the book has {len(book.strategies)} rules: wallets={execution.wallets}; leave them out"
         )
-    prepared = []
+    prepared, whole = [], False
     for (label, strategy), share in zip(book.strategies.items(), book.shares, strict=True):
         try:
-            prepared.append(prepared_run(strategy, market, capital * share, execution, changes))
+            rule = rule_of(strategy, market, **changes)
+            own = fitting(rule, execution)
+            whole = whole or own is execution
+            prepared.append(prepared_run(rule, market, capital * share, own, changes))
         except CarryError as error:
             raise type(error)(f"{label}: {error}") from None
+    if not whole:
+        check_together(prepared[0].rule, execution)
     return finished_book(book, prepared, capital)
 
 
@@ -107,9 +112,9 @@ def finished_book(book: Book, prepared: Sequence[Prepared], capital: float) -> B
     return BookResult(book, results, logs[-1] if len(logs) > len(results) else None, capital)
 
 
-def prepared_run(strategy: Strategy | Rule, market: Market, capital: float, execution: Execution, changes: dict[str, Any]) -> Prepared:
+def prepared_run(rule: Rule, market: Market, capital: float, execution: Execution, changes: dict[str, Any]) -> Prepared:
     """One rule, checked and ready for the kernel."""
-    prepared = replace(prepare(market, rule_of(strategy, market, **changes), execution), changes=changes)
+    prepared = replace(prepare(market, rule, execution), changes=changes)
     check_instants(market, prepared.execution)
     check_leverage(market, prepared.rule, prepared.execution, prepared.terms, capital)
     return prepared

@@ -6,13 +6,16 @@ what those accounts and the positions are worth. The sources of profit are poste
 must explain the equity. It imports nothing from the package, so agreement means something:
 
     result = judge(NaiveMarket(...), NaiveRule(long=NaiveSlot(instruments=[spot]), short=NaiveSlot(instruments=[future])), capital=10_000.0)
+
+A single run is a book of one: `naive_book.judge_book` takes the same bar (`take_bar`) with several accounts.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from naive_books import Holding
+from naive_books import Holding, Pot
 from naive_decisions import Decisions
 from naive_parts import (
     DAY,
@@ -38,8 +41,9 @@ from naive_parts import (
 )
 
 __all__ = [
-    "DAY", "NAN", "SOURCES", "YEAR", "NaiveFill", "NaiveInstrument", "NaiveMarket", "NaiveResult", "NaiveRule", "NaiveSlot", "NaiveTrade",
-    "Pair", "Signal", "Tier", "breach_price", "inverse_breach_price", "judge", "known", "maintenance", "whole_lots",
+    "DAY", "NAN", "SOURCES", "YEAR", "Account", "NaiveFill", "NaiveInstrument", "NaiveMarket", "NaiveResult", "NaiveRule", "NaiveSlot",
+    "NaiveTrade", "Pair", "Signal", "Tier", "breach_price", "inverse_breach_price", "judge", "known", "maintenance", "take_bar",
+    "whole_lots",
 ]  # fmt: skip
 
 
@@ -48,27 +52,57 @@ def judge(market: NaiveMarket, rule: NaiveRule, capital: float) -> NaiveResult:
 
     Raises AssertionError where the sources or the books don't explain the equity, ValueError where a price that a flow needs is unknown.
     """
-    return _Judge(market, rule, capital).run()
+    pot = Pot(capital)
+    account = Account(market, rule, capital, pot)
+    for bar in range(len(market.stamps)):
+        take_bar([account], pot, bar)
+    return account.finish()
 
 
-class _Judge(Decisions):
-    """One bar, in order, and the record of what happened."""
+def take_bar(accounts: Sequence["Account"], pot: Pot, bar: int) -> None:
+    """One bar of all accounts of a pot, in their order."""
+    pot.drawn = 0.0
+    for account in accounts:
+        account.receive(bar)
+        account.fill_roll(bar)
+        account.fill_orders(bar)
+        pot.turn()
+    for account in accounts:
+        account.pay_funding(bar)
+    accrue_all(accounts, pot, bar)
+    for account in accounts:
+        account.check_margin(bar)
+        account.deleverage(bar)
+        account.settle_expiries(bar)
+        pot.turn()
+    for account in accounts:
+        account.mark(bar)
+    pot.watch(accounts[0].stamp(bar))
+    for account in accounts:
+        account.decide(bar)
+        pot.turn()
+    for account in accounts:
+        account.record()
 
-    # --- the bar -----------------------------------------------------------------------------------------------------------------
 
-    def run(self) -> NaiveResult:
-        for bar in range(len(self.market.stamps)):
-            self.receive(bar)
-            self.fill_roll(bar)
-            self.fill_orders(bar)
-            self.pay_funding(bar)
-            self.accrue(bar)
-            self.check_margin(bar)
-            self.deleverage(bar)
-            self.settle_expiries(bar)
-            self.mark(bar)
-            self.decide(bar)
-            self.record()
+def accrue_all(accounts: Sequence["Account"], pot: Pot, bar: int) -> None:
+    """Step 3 of all accounts, at the sign that their balance has in this bar; together they get the interest on the sum."""
+    market, opened = accounts[0].market, accounts[0].stamp(bar - 1)
+    years, rate = (accounts[0].stamp(bar) - opened) / YEAR, known(market.borrow_usd if pot.owing else market.idle_rate, opened)
+    source, before = "financing" if pot.owing else "idle_cash", [dict(account.posted) for account in accounts]
+    for account in accounts:
+        account.earn(source, rate * account.balance * years)
+        account.accrue(bar)
+    paid = math.fsum(account.posted[source] - old[source] for account, old in zip(accounts, before, strict=True))
+    size = math.fsum(max(abs(account.balance), abs(account.posted[source])) for account in accounts)
+    assert abs(paid - rate * pot.balance * years) <= 1e-9 * size, "the interest of the accounts is not that of their sum"
+
+
+class Account(Decisions):
+    """One rule's account: the steps of a bar, and the record of what happened."""
+
+    def finish(self) -> NaiveResult:
+        """After the last bar: a trade that is still on ends with the data."""
         if self.trade is not None:
             self.reason = "end of data"
             self.close_trade()
@@ -77,6 +111,8 @@ class _Judge(Decisions):
             self.result.state[f"{holding.name} quantity"] = holding.quantity
             self.result.state[f"{holding.name} target"] = holding.target
         return self.result
+
+    # --- the bar -----------------------------------------------------------------------------------------------------------------
 
     def terms(self, holding: Holding, bar: int) -> NaiveSlot:
         """The slot's terms in force at the bar's open instant."""
@@ -311,13 +347,9 @@ class _Judge(Decisions):
         return usable[-1]
 
     def accrue(self, bar: int) -> None:
-        """Step 3, with the rates known when the bar opened."""
+        """Step 3 but for cash, with the rates known when the bar opened."""
         opened = self.stamp(bar - 1)
         years = (self.stamp(bar) - opened) / YEAR
-        if self.balance > 0.0:
-            self.earn("idle_cash", known(self.market.idle_rate, opened) * self.balance * years)
-        if self.balance < 0.0:
-            self.earn("financing", -known(self.market.borrow_usd, opened) * -self.balance * years)
         for holding in self.holdings:
             if holding.derivative or holding.quantity == 0.0:
                 continue
@@ -338,22 +370,29 @@ class _Judge(Decisions):
             worst = instrument.mark_low[bar] if quantity > 0.0 else instrument.mark_high[bar]
             tiers = self.terms(holding, bar).tiers
             if holding.inverse:
-                money = self.coin_account(holding, holding.entry) + self.backing_coins(holding)
-                money += self.spare_margin(holding) / at(self.market.coin_close, bar) if self.rule.margin == "cross" else 0.0
-                account, needed = money + holding.gain(worst), maintenance(abs(quantity) / worst, tiers)
-                breach = inverse_breach_price(quantity, holding.entry, money, tiers)
+                coin = at(self.market.coin_close, bar)
+                own = self.coin_account(holding, holding.entry) + self.backing_coins(holding)
+                needed = maintenance(abs(quantity) / worst, tiers)
             else:
-                money = self.accounts[f"{holding.name} collateral"] + self.accounts.get(f"{holding.name} funding", 0.0)
-                money += self.spare_margin(holding) if self.rule.margin == "cross" else 0.0
-                account, needed = money + holding.gain(worst), maintenance(abs(quantity) * worst, tiers)
-                breach = breach_price(quantity, holding.entry, money, tiers)
-            if account < needed:
+                coin = 1.0
+                own = self.accounts[f"{holding.name} collateral"] + self.accounts.get(f"{holding.name} funding", 0.0)
+                needed = maintenance(abs(quantity) * worst, tiers)
+            money = own + (self.spare_margin(holding) / coin if self.rule.margin == "cross" else 0.0)
+            if money + holding.gain(worst) < needed:
+                breach = (inverse_breach_price if holding.inverse else breach_price)(quantity, holding.entry, money, tiers)
                 opened = self.opening_price(holding, bar)
                 self.liquidate(holding, "liquidation", min(breach, opened) if quantity > 0.0 else max(breach, opened), bar)
+            elif own + holding.gain(worst) < needed:
+                self.draw(holding, (needed - own - holding.gain(worst)) * coin, bar)
 
     def spare_margin(self, holding: Holding) -> float:
-        """What cross margin adds: the balance as fixed at the last fill, or with wallets what lay in the slot's own one then."""
-        return max(self.balance if self.rule.wallets is None else self.accounts[self.purse(holding.name)], 0.0)
+        """What cross margin adds: the pot's balance less what was drawn of it, or with wallets what lay in the slot's own one at the last fill."""
+        return self.pot.spare_margin() if self.rule.wallets is None else max(self.accounts[self.purse(holding.name)], 0.0)
+
+    def draw(self, holding: Holding, lacking: float, bar: int) -> None:
+        """Cash backs one slot at a time: what this one lacks is not there for those after it in this bar."""
+        self.pot.drawn += lacking
+        self.result.drawn.append((bar, holding.name, lacking))
 
     def deleverage(self, bar: int) -> None:
         """The end of step 4: derivatives that have a gain are taken away."""

@@ -1,7 +1,7 @@
 """The judge's books in double entry, in two currencies.
 
 Quote currency lies in cash or in two wallets, in collateral, funding, proceeds, top-ups and transfers under way; coins lie in the collateral
-and the funding of inverse contracts. The sources of profit are posted beside them.
+and the funding of inverse contracts. The sources of profit are posted beside them. What the accounts of several rules share lies in their `Pot`.
 """
 
 import math
@@ -54,21 +54,80 @@ class Holding:
         return self.quantity * (price - self.entry)
 
 
+@dataclass
+class Pot:
+    """What the accounts of one capital share: the sign of their balance, the cash that backs margin, and the limits in total.
+
+    `owing` is the sign in force, `drawn` what slots have drawn in this bar; `exposure`, `drawdown` and `pause` are the limits, `equity` and `fell` what the last close
+    said of all accounts before anything was decided. `signs` and `close_to_zero` count what happened to the balance.
+    """
+
+    capital: float
+    exposure: float | None = None
+    drawdown: float | None = None
+    pause: int | None = None
+    accounts: list["Books"] = field(default_factory=list)
+    owing: bool = False
+    drawn: float = 0.0
+    equity: float = NAN
+    peak: float = NAN
+    fell: bool = False
+    paused_until: float = -math.inf
+    signs: int = 0
+    close_to_zero: int = 0
+
+    @property
+    def balance(self) -> float:
+        return math.fsum(account.balance for account in self.accounts)
+
+    def spare_margin(self) -> float:
+        """The cash that backs the next slot: the balance as it is less what was drawn of it."""
+        return max(max(self.balance, 0.0) - self.drawn, 0.0)
+
+    def spare_cash(self) -> float:
+        """The cash that top-ups are sent from, with what has accrued in all accounts."""
+        return max(math.fsum(account.cash() + account.accounts.get("accrued", 0.0) for account in self.accounts), 0.0)
+
+    def watch(self, now: int) -> None:
+        """Before anything is decided at a close: the equity of all accounts, and whether it has fallen by the limit from its peak."""
+        self.equity = math.fsum(account.equity() for account in self.accounts)
+        if self.drawdown is None:
+            return
+        peak = self.capital if math.isnan(self.peak) else self.peak
+        self.fell = self.equity <= (1.0 - self.drawdown) * peak
+        self.peak = self.equity if self.fell else max(peak, self.equity)
+        if self.fell:
+            self.paused_until = math.inf if self.pause is None else now + self.pause
+
+    def turn(self) -> None:
+        """After what one account did at an instant: if the balance has another sign than the one in force, fix all accounts, whose sum says the new one."""
+        owed = self.owing
+        if (self.balance < 0.0) != owed:
+            for account in self.accounts:
+                account.fix_balance()
+            self.owing = self.balance < 0.0
+        self.signs += self.owing != owed
+        size = math.fsum(abs(account.balance) for account in self.accounts)
+        self.close_to_zero += len(self.accounts) > 1 and size > 0.0 and abs(self.balance) <= 1e-9 * size
+
+
 class Books:
     """Accounts in double entry, in quote currency (`accounts`) and in coin (`coins`), and the sources posted beside them."""
 
-    def __init__(self, rule: NaiveRule, capital: float, holdings: list[Holding]) -> None:
+    def __init__(self, rule: NaiveRule, capital: float, holdings: list[Holding], pot: Pot) -> None:
         self.rule = rule
+        self.pot = pot
         self.capital = capital
         self.holdings = holdings
         self.accounts: dict[str, float] = {}
         self.coins: dict[str, float] = {}
         self.posted = dict.fromkeys(SOURCES, 0.0)
-        self.largest = capital
+        self.largest = abs(capital)
         shares = (("long", 1.0), ("short", 0.0)) if rule.wallets is None else zip(("long", "short"), rule.wallets, strict=True)
         for name, share in shares:
             self.move("owner", self.purse(name), share * capital)
         self.balance = self.cash()
+        pot.accounts.append(self)
 
     def purse(self, name: str) -> str:
         """The account that a slot pays from and gets into."""

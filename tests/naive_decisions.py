@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from naive_books import Books, Holding
+from naive_books import Books, Holding, Pot
 from naive_parts import DAY, NAN, NaiveInstrument, NaiveMarket, NaiveResult, NaiveRule, NaiveSlot, NaiveTrade, Pair, Signal, whole_lots
 
 CALM = ("days to expiry", "time", "no convergence", "signal")
@@ -21,9 +21,9 @@ class Payment(NamedTuple):
 class Decisions(Books):
     """The state of a run, and what is decided at each close."""
 
-    def __init__(self, market: NaiveMarket, rule: NaiveRule, capital: float) -> None:
+    def __init__(self, market: NaiveMarket, rule: NaiveRule, capital: float, pot: Pot) -> None:
         named = (("long", rule.long), ("short", rule.short))
-        super().__init__(rule, capital, [Holding(name, slot, slot.instruments[0]) for name, slot in named if slot is not None])
+        super().__init__(rule, capital, [Holding(name, slot, slot.instruments[0]) for name, slot in named if slot is not None], pot)
         self.market = market
         self.result = NaiveResult(capital=capital)
         self.pair: Pair | None = None
@@ -81,15 +81,15 @@ class Decisions(Books):
         self.send_top_ups(bar)
 
     def watch_peak(self, bar: int) -> bool:
-        """Whether equity has fallen by the limit from its peak, which then starts anew and stops entries for a while."""
+        """Whether equity, or that of all accounts, has fallen by the limit from its peak, which then starts anew and stops entries for a while."""
         if self.rule.drawdown is None:
-            return False
+            return self.pot.fell
         equity = self.equity()
         fell = equity <= (1.0 - self.rule.drawdown) * self.peak
         self.peak = equity if fell else max(self.peak, equity)
         if fell:
             self.paused_until = math.inf if self.rule.pause is None else self.stamp(bar) + self.rule.pause
-        return fell
+        return fell or self.pot.fell
 
     def overdue(self, bar: int) -> list[Holding]:
         """The slots whose order has waited for as long as `patience` allows."""
@@ -133,7 +133,9 @@ class Decisions(Books):
 
     def decide_entry(self, bar: int) -> None:
         now = self.stamp(bar)
-        if now < self.paused_until or (self.last_exit is not None and now < self.last_exit + (self.rule.cooldown or 0)):
+        if now < max(self.paused_until, self.pot.paused_until) or (
+            self.last_exit is not None and now < self.last_exit + (self.rule.cooldown or 0)
+        ):
             return
         pair = self.offered_pair(bar)
         if pair is None or self.liquidity(pair, bar) != "fine":
@@ -168,7 +170,7 @@ class Decisions(Books):
         if not slot.is_chain:
             return 0 if slot.instruments[0].fresh[bar] and (slot.instruments[0].expiry is None or alive) else None
         offered = [(x, index) for x, index in alive if slot.instruments[index].fresh[bar] and (x - now) / DAY >= slot.min_days]
-        return min(offered)[1] if offered else None
+        return sorted(offered)[slot.nth - 1][1] if len(offered) >= slot.nth else None
 
     def willing(self, pair: Pair, side: int, bar: int) -> bool:
         if self.rule.enter is None:
@@ -193,6 +195,9 @@ class Decisions(Books):
         for holding in self.holdings:
             sign = side if holding.name == "long" else -side
             quantity = min(quantity, self.borrowable(holding, sign, bar), self.affordable(holding, sign, bar))
+        if self.left_in_total(bar) / close < quantity:
+            quantity = self.left_in_total(bar) / close
+            self.result.held_down.append(bar)
         lot = self.lot()
         if not math.isnan(lot):
             quantity = whole_lots(quantity / lot) * lot
@@ -229,6 +234,21 @@ class Decisions(Books):
         else:
             need = close / self.rule.leverage
         return (self.purse_with_interest(holding.name) + self.account_worth(holding)) / need if need > 0.0 else math.inf
+
+    def left_in_total(self, bar: int) -> float:
+        """What the limit in total leaves of this rule's exposure."""
+        if self.pot.exposure is None:
+            return math.inf
+        others = math.fsum(one.exposed(bar) for one in self.pot.accounts if isinstance(one, Decisions) and one is not self)
+        return max(self.pot.exposure * self.pot.equity - others, 0.0)
+
+    def exposed(self, bar: int) -> float:
+        """What the first slot holds, or aims at while the trade isn't leaving, in quote currency."""
+        if self.pair is None:
+            return 0.0
+        first = self.holdings[0]
+        aimed = abs(first.quantity) if self.reason else max(abs(first.quantity), abs(first.goal))
+        return aimed * first.base * first.instrument.close[bar]
 
     def goal_of(self, holding: Holding, quantity: float, side: int, bar: int) -> float:
         sign = side if holding.name == "long" else -side
@@ -287,8 +307,9 @@ class Decisions(Books):
         first, now = self.holdings[0], self.stamp(bar)
         if self.rule.resize is None or not self.settled:
             return
-        wanted = self.rule.size * self.scale(self.pair, bar) * self.equity()
-        if not wanted > 0.0:
+        scale = self.scale(self.pair, bar)
+        wanted = min(self.rule.size * scale * self.equity(), self.left_in_total(bar))
+        if not (scale > 0.0 and wanted > 0.0):
             return
         present = abs(first.quantity) * first.base
         share = present * first.instrument.close[bar] / wanted
@@ -477,7 +498,7 @@ class Decisions(Books):
                 self.fix_balance()
                 return
             giver = "short" if holding.name == "long" else "long"
-        spare = max(self.purse_with_interest(giver), 0.0) - fee
+        spare = (self.pot.spare_cash() if self.rule.wallets is None else max(self.purse_with_interest(giver), 0.0)) - fee
         if spare > 0.0:
             self.put_on_its_way(holding, giver, min(missing, spare), now + self.rule.transfer_delay, bar)
             self.pay_for_sending(giver)

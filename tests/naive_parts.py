@@ -87,7 +87,7 @@ class NaiveMarket:
 
 @dataclass(frozen=True, kw_only=True)
 class NaiveSlot:
-    """What a slot may hold, and what trading it costs. A chain is sorted by expiry; tiers are (floor notional, rate, deduction).
+    """What a slot may hold, and what trading it costs. A chain is sorted by expiry and offers its `nth` contract; tiers are (floor notional, rate, deduction).
 
     `changes` lists (instant, fields): from that instant on these fields hold.
     """
@@ -95,6 +95,7 @@ class NaiveSlot:
     instruments: Sequence[NaiveInstrument]
     is_chain: bool = False
     min_days: float = 0.0
+    nth: int = 1
     fee: float = 0.0
     half_spread: float = 0.0
     delivery_fee: float = 0.0
@@ -211,7 +212,8 @@ class NaiveResult:
 
     `waited` lists (bar, slot) of orders that were ready and found no open or no room, `called_off` (bar, reason) of entries that never
     filled, `absorbed` (bar, slot, cash) of losses that the venue took, `sent` (bar, from, to, cash) of transfers and top-ups. `state` is
-    the final state: accounts, quantities and targets by name.
+    the final state: accounts, quantities and targets by name. `drawn` lists (bar, slot, cash) of what cross margin lent a slot in a bar,
+    `held_down` the bars in which the limit in total made a quantity smaller.
     """
 
     capital: float
@@ -227,6 +229,8 @@ class NaiveResult:
     called_off: list[tuple[int, str]] = field(default_factory=list)
     absorbed: list[tuple[int, str, float]] = field(default_factory=list)
     sent: list[tuple[int, str, str, float]] = field(default_factory=list)
+    drawn: list[tuple[int, str, float]] = field(default_factory=list)
+    held_down: list[int] = field(default_factory=list)
     state: dict[str, float] = field(default_factory=dict)
 
 

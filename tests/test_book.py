@@ -264,3 +264,15 @@ def test_wallets_belong_to_one_rule(market: Market) -> None:
 def test_the_near_future_ends_in_the_book_as_alone(market: Market) -> None:
     book = run([Rule(long=market.spot, short=market.leg(NEAR)), Perpetual()], market)
     assert (book.trades["reason"] == "expiry").sum() == 1
+
+
+def test_what_only_some_rules_can_have_is_asked_of_those(market: Market) -> None:
+    spots, spread = Rule(long=market.spot), {"half_spread": 0.0002}
+    plain = run({"spots": spots, "carry": Perpetual()}, market, execution=bt.Execution(**spread))
+    for asked in ({"top_up": 0.5, "transfer_delay": "1h"}, {"policy": "undo", "patience": "2h"}, {"maker": "short"}):
+        execution = bt.Execution(**spread, **asked)
+        book = run({"spots": spots, "carry": Perpetual()}, market, execution=execution)
+        assert book.results["carry"]._prepared.execution == execution
+        assert (book.results["spots"].equity == plain.results["spots"].equity).all()
+    with pytest.raises(ParameterError, match="top_up needs a derivative leg"):
+        run([spots, Rule(long=market.spot, max_hold="5h")], market, execution=bt.Execution(top_up=0.5))
