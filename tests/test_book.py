@@ -15,6 +15,7 @@ from backtest.book import Book
 from backtest.book_result import BookResult
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
+from backtest.execution import fitting
 from backtest.instruments import Kind
 from backtest.market import Market
 from backtest.rule import Rule
@@ -269,10 +270,12 @@ def test_the_near_future_ends_in_the_book_as_alone(market: Market) -> None:
 def test_what_only_some_rules_can_have_is_asked_of_those(market: Market) -> None:
     spots, spread = Rule(long=market.spot), {"half_spread": 0.0002}
     plain = run({"spots": spots, "carry": Perpetual()}, market, execution=bt.Execution(**spread))
-    for asked in ({"top_up": 0.5, "transfer_delay": "1h"}, {"policy": "undo", "patience": "2h"}, {"maker": "short"}):
+    for asked in ({"top_up": 0.5, "transfer_delay": "1h"}, {"policy": "undo", "patience": "2h"}):
         execution = bt.Execution(**spread, **asked)
         book = run({"spots": spots, "carry": Perpetual()}, market, execution=execution)
         assert book.results["carry"]._prepared.execution == execution
         assert (book.results["spots"].equity == plain.results["spots"].equity).all()
+    assert fitting(spots, bt.Execution(maker="short")).maker == "none"
+    assert fitting(spots, bt.Execution(maker="long")).maker == "long"
     with pytest.raises(ParameterError, match="top_up needs a derivative leg"):
         run([spots, Rule(long=market.spot, max_hold="5h")], market, execution=bt.Execution(top_up=0.5))
