@@ -1,18 +1,29 @@
-"""What a rule must be to run on a market: thresholds that can be met, legs that are there together and pay alike, staking that was possible.
+"""What a rule must be to run on a market: a signal that is known, thresholds that can be met, legs that are there together and pay alike, staking that was
+possible. And why a run has made no trade.
 
-Each raises ParameterError for a setting and DataError for data, with the place and the remedy.
+Each check raises ParameterError for a setting and DataError for data, with the place and the remedy.
 """
 
+from collections.abc import Sized
+from typing import TYPE_CHECKING
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution
 from backtest.instruments import Kind, Settle
 from backtest.joins import fresh, refuse_other_hours
-from backtest.market import Market, utc
-from backtest.rule import AUTO, Rule, instant
-from backtest.tapes import numbers
+from backtest.ledger import slot_contract
+from backtest.market import Floats, Market, utc
+from backtest.rule import AUTO, Rule, Sides, instant
+from backtest.tapes import both_sides, numbers, table_of
+
+if TYPE_CHECKING:
+    from backtest.result import Prepared
+
+Integers = npt.NDArray[np.int64]
 
 STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold
 
@@ -60,14 +71,39 @@ def check_legs(market: Market, rule: Rule, execution: Execution) -> None:
 
 
 def check_two_instruments(rule: Rule) -> None:
-    """Nobody hedges a contract with itself; two chains may share contracts, as theirs differ by `min_days`."""
-    if rule.long is None or rule.short is None or (rule.long.chain and rule.short.chain):
+    """Nobody hedges a contract with itself; two chains may share contracts if they offer different ones of them, by `min_days` or `nth`."""
+    if rule.long is None or rule.short is None:
+        return
+    if rule.long == rule.short and rule.long.chain:
+        raise ParameterError(
+            f"the legs must be two instruments: both are {rule.long}, which offers them the same contract; for a calendar spread give the far leg nth=2, as "
+            "short=market.future_chain(nth=2)"
+        )
+    if rule.long.chain and rule.short.chain:
         return
     for name in rule.long.contracts:
         if name in rule.short.contracts:
             whole, part = (rule.long, rule.short) if rule.long.chain else (rule.short, rule.long)
             told = f"{whole} contains the other leg, {part}" if whole.chain else f"both legs are {name}"
             raise ParameterError(f"the legs must be two instruments: {told}; give another leg, or one leg alone")
+
+
+def check_known(prepared: "Prepared") -> None:
+    """ParameterError for an entry signal that is unknown wherever the rule could enter."""
+    market, rule, candidate = prepared.market, prepared.rule, prepared.tapes.candidate
+    if rule.enter is None:
+        return
+    plus, minus = (table_of(market, part, len(prepared.pairs), "signal") for part in both_sides(rule.signal))
+    tables = [table for table, other in ((plus, Sides.MINUS), (minus, Sides.PLUS)) if rule.sides is not other]
+    everywhere = np.flatnonzero(candidate >= 0)
+    for bars in (everywhere[-4096:], everywhere):  # nearly always the last ones are enough to see it
+        if any((~np.isnan(table[candidate[bars] if len(table) > 1 else 0, bars])).any() for table in tables):
+            return
+    if len(everywhere):
+        raise ParameterError(
+            f"signal is unknown (NaN) at each of the {len(everywhere)} bars at which a contract is offered, so the rule can never enter; shorten a window that is "
+            "longer than the data, load a longer period, import what the signal lacks, or leave out a filter that never allows an entry"
+        )
 
 
 def check_instants(market: Market, execution: Execution) -> None:
@@ -105,3 +141,69 @@ def check_staking(market: Market, rule: Rule) -> None:
         raise DataError(
             f'stake=True needs the series "staking_yield", which dataset {market.info.name} lacks; import it, or leave stake out'
         )
+
+
+# ---------------------------------------------------------------- no trade
+
+
+def no_trade_note(prepared: "Prepared", trades: Sized, capital: float) -> str | None:
+    """Why a run without trades has none, and what to change, for its notes; None if it has any."""
+    if len(trades):
+        return None
+    rule, tapes, count = prepared.rule, prepared.tapes, len(prepared.market)
+    open_to_entry = np.flatnonzero(tapes.candidate >= 0)
+    if not len(open_to_entry):
+        legs = " and ".join(str(leg) for leg in rule.legs if leg is not None)
+        return f"NO TRADE: {legs} offer no contract at any of the {count} bars; lower min_days or nth, or load a longer period."
+    sides = [(sign, side.entry.values[:count]) for sign, side in ((1, tapes.plus), (-1, tapes.minus)) if len(side.entry.values)]
+    willing = np.unique(np.concatenate([np.flatnonzero(values >= prepared.rule_record["enter"]) for _, values in sides]))
+    if not len(willing):
+        return f"NO TRADE: {unwilling(prepared, sides, len(open_to_entry))}"
+    first = utc(prepared.market.stamps[willing[0]])
+    what = "the rule was free to enter" if rule.enter is None else f"the signal reached enter={rule.enter:g}"
+    return f"NO TRADE: {what} at {len(willing)} of {count} bars, the first {first}, {kept_out(prepared, willing, capital)}."
+
+
+def unwilling(prepared: "Prepared", sides: list[tuple[int, Floats]], bars: int) -> str:
+    """Why a rule never wanted to enter: the most that its signal reached, or its liquidity limits."""
+    rule, market = prepared.rule, prepared.market
+    limits = ", ".join(f"{name}={value:g}" for name in ("max_spread", "min_depth") if (value := getattr(rule, name)) is not None)
+    known = [(float(np.nanmax(values)), int(np.nanargmax(values)), sign) for sign, values in sides if not np.isnan(values).all()]
+    if not known:
+        return f"{limits} kept it out at each of the {bars} bars at which a contract is offered; raise max_spread, lower min_depth, or leave them out."
+    most, bar, sign = max(known)
+    reached = f"the signal rose to {most:g} at most" if sign > 0 else f"the signal fell to {-most:g} at most (side −1)"
+    enter = f"enter={rule.enter:g}" if sign > 0 else f"−enter={-(rule.enter or 0.0):g}"
+    beside = f" and within {limits}" if limits else ""
+    return (
+        f"{reached}, at {utc(market.stamps[bar])}, where a contract is offered{beside}, and an entry needs {enter}; lower enter (--enter)."
+    )
+
+
+def kept_out(prepared: "Prepared", willing: Integers, capital: float) -> str:
+    """What kept a rule out at the bars where it wanted to enter."""
+    rule, market, tapes = prepared.rule, prepared.market, prepared.tapes
+    if willing[0] == len(market) - 1:
+        return "which is the last, and an order fills in the bar after; load a later end (--end)"
+    pair = tapes.pairs[tapes.candidate[willing]]
+    scale = np.ones(len(willing)) if rule.scale is None else tapes.scale[pair["start"] + willing]
+    if not (scale > 0.0).any():
+        return "and its scale is 0 or unknown at each of them; leave out a sizer that is never known, or give a scale above 0"
+    willing, pair, scale = willing[scale > 0.0], pair[scale > 0.0], scale[scale > 0.0]
+    slot, leg = next((slot, leg) for slot, leg in enumerate(rule.legs) if leg is not None)
+    names = [slot_contract(leg, int(column)) for column in prepared.pairs[tapes.candidate[willing], slot]]
+    price = np.array([market.last_known(name)[bar] for name, bar in zip(names, willing, strict=True)])
+    quantity, base = rule.size * scale * capital / price, market.instruments[names[0]].base
+    most, terms = int(np.argmax(quantity)), f"size={rule.size:g} of a capital of {capital:g}"
+    if (quantity < pair["lot"] * (1.0 - 1e-9)).all():
+        return f"and {terms} is {quantity[most]:g} {base} at most, less than the lot of {pair['lot'][most]:g}; raise capital or size (--capital, --size)"
+    worth = quantity * price
+    if (worth < pair["least_notional"]).all():
+        most = int(np.argmax(worth))
+        return f"and {terms} is worth {worth[most]:g}, less than the smallest order of {pair['least_notional'][most]:g}; raise capital or size (--capital, --size)"
+    if len(tapes.available) == len(market) and not (tapes.available[willing] > 0.0).any():
+        return "and no coins could be borrowed at any of them (borrow_available); import a series that has some, or start later"
+    return (
+        "and no order was filled; maker orders, participation, an impact without volume or depth, latency, and the limits of a book can keep all of them from "
+        "filling: leave them out one by one"
+    )

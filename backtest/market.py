@@ -185,10 +185,14 @@ class Market:
         """
         known = list(self.instruments)
         if not patterns:
-            raise ParameterError('only needs instruments, as market.only("BTC*", "ETHUSDT-SPOT"): it got none; use the market itself for all')
+            raise ParameterError(
+                'only needs instruments, as market.only("BTC*", "ETHUSDT-SPOT"): it got none; use the market itself for all'
+            )
         for pattern in patterns:
             if not isinstance(pattern, str):
-                raise ParameterError(f"only takes ids or patterns as texts: it got {shown(pattern)}; give them one by one, as market.only(*names)")
+                raise ParameterError(
+                    f"only takes ids or patterns as texts: it got {shown(pattern)}; give them one by one, as market.only(*names)"
+                )
             if not any(fnmatchcase(name, pattern) for name in known):
                 raise DataError(f'unknown instrument "{pattern}" in dataset {self.info.name}; {did_you_mean(pattern, known)}')
         names = [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
@@ -209,7 +213,9 @@ class Market:
         other.stamps, other.clock = self.stamps[:count], self.clock[:count]
         other._dataset = Known(self._dataset, end)
         last = int(other.stamps[-1])
-        other._rates = {name: rates[: np.searchsorted(self.funding(name).times, last, side="right")] for name, rates in other._rates.items()}
+        other._rates = {
+            name: rates[: np.searchsorted(self.funding(name).times, last, side="right")] for name, rates in other._rates.items()
+        }
         other.notes.append(f"The market is as it was known at {utc(end.value)}.")
         return other
 

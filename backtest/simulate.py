@@ -15,7 +15,7 @@ import numpy as np
 from backtest import kernels as k
 from backtest.book import Book
 from backtest.book_result import BookResult
-from backtest.checks import check_instants
+from backtest.checks import check_instants, check_known, no_trade_note
 from backtest.errors import CarryError, ParameterError, did_you_mean
 from backtest.execution import WHOLE, Execution, check_together, fitting
 from backtest.joint import Joint, join
@@ -115,6 +115,7 @@ def finished_book(book: Book, prepared: Sequence[Prepared], capital: float) -> B
 def prepared_run(rule: Rule, market: Market, capital: float, execution: Execution, changes: dict[str, Any]) -> Prepared:
     """One rule, checked and ready for the kernel."""
     prepared = replace(prepare(market, rule, execution), changes=changes)
+    check_known(prepared)
     check_instants(market, prepared.execution)
     check_leverage(market, prepared.rule, prepared.execution, prepared.terms, capital)
     return prepared
@@ -123,6 +124,8 @@ def prepared_run(rule: Rule, market: Market, capital: float, execution: Executio
 def finished(strategy: Strategy | Rule, prepared: Prepared, capital: float, log: Log) -> Result:
     """The result of what the kernel wrote."""
     refuse_overflow(prepared, log)
+    note = no_trade_note(prepared, log.trades, capital)
+    prepared.notes.extend([] if note is None else [note])
     return Result(strategy, prepared, capital, log)
 
 

@@ -386,7 +386,7 @@ def test_a_staked_spot_earns_the_yield_on_the_close() -> None:
     ],
 )
 def test_rates_are_those_known_when_the_bar_begins(known: list[tuple[int, float]], earned: list[float]) -> None:
-    result = trade(spot(flat(5)), series={"risk_free": known}, execution=SERIES, signal=np.full(5, NAN), enter=0.0)
+    result = trade(spot(flat(5)), series={"risk_free": known}, execution=SERIES, signal=np.zeros(5), enter=1.0)
     assert result.attribution["idle_cash"].tolist() == near(earned)
     assert len(result.fills) == 0
 
