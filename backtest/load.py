@@ -21,6 +21,7 @@ from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument
 from backtest.market import AGE, DAY, DatasetInfo, Floats, Market, View, nanoseconds, union, utc
 from backtest.rule import Duration, duration, instant
+from backtest.venues.calendar import is_open, sessions
 
 RESAMPLED = {
     "open": "first",
@@ -166,6 +167,7 @@ def on_clock(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument]
         raise DataError("no instrument of clock=… has bars in this period; choose another period or another clock")
     ends = union([nanoseconds(pd.DatetimeIndex(frames[name].index)) for name in leading])
     begin = int(ends[0]) - usual_step({name: frames[name] for name in leading})
+    reopened = reopenings(np.concatenate([[begin], ends[:-1]]), {instruments[name].venue for name in leading})
     out = {}
     for name, frame in frames.items():
         if name in leading:
@@ -175,6 +177,8 @@ def on_clock(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument]
         frame = frame[(times > begin) & (times <= ends[-1])]
         place = np.searchsorted(ends, nanoseconds(pd.DatetimeIndex(frame.index)))
         coarse = put_together(frame.groupby(place), list(frame.columns))
+        late = np.concatenate([[begin], nanoseconds(pd.DatetimeIndex(frame.index))[:-1]])[: len(frame)] >= reopened[place]
+        coarse["open"] = frame["open"][late].groupby(place[late]).first().reindex(coarse.index).fillna(coarse["open"])
         coarse.index = pd.DatetimeIndex(ends[coarse.index].view("M8[ns]"), name=frame.index.name).tz_localize("UTC")
         coarse[AGE] = close_ages(frame, coarse) if len(coarse) else 0.0
         expiry = instruments[name].expires_at
@@ -182,6 +186,21 @@ def on_clock(frames: dict[str, pd.DataFrame], instruments: dict[str, Instrument]
         if len(coarse):
             out[name] = coarse
     return out
+
+
+def reopenings(begins: npt.NDArray[np.int64], venues: set[str]) -> npt.NDArray[np.int64]:
+    """When each bar of a clock can first be traded at: its beginning, or the instant at which its venue opens again after that. [bar]
+
+    The other legs' orders fill then too, not at the prices of when the venue closed: over a weekend these are two days apart.
+    """
+    if len(venues) != 1 or not closes(venue := next(iter(venues))):
+        return begins
+    stamps = pd.DatetimeIndex(begins.view("M8[ns]")).tz_localize("UTC")
+    after = sessions(venue, stamps[0], stamps[-1] + pd.Timedelta(days=14))["open"]
+    opens = nanoseconds(pd.DatetimeIndex(after))
+    place = np.searchsorted(opens, begins, side="left")
+    following = np.append(opens, begins[-1])[place]
+    return np.where(is_open(venue, stamps), begins, np.maximum(following, begins))
 
 
 def coverage(dataset: Dataset) -> str:

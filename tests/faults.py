@@ -5,14 +5,14 @@ Faults that no run could tell from the engine are not here. Each stands near the
 
 from typing import NamedTuple
 
-KERNELS, TAPES, ORDERS, PAYMENTS, TERMS, COINS, PREPARE, SIMULATE, MARKET, CURVE = (
+KERNELS, TAPES, ORDERS, PAYMENTS, TERMS, COINS, PREPARE, JOINT, SIMULATE, MARKET, CURVE = (
     f"backtest/{name}.py"
-    for name in ("kernels", "tapes", "orders", "payments", "terms", "coins", "prepare", "simulate", "market", "curve/prices")
+    for name in ("kernels", "tapes", "orders", "payments", "terms", "coins", "prepare", "joint", "simulate", "market", "curve/prices")
 )
 
 
 class Fault(NamedTuple):
-    """What is wrong, in which file, and the texts of it that are replaced: (old, new). first: the quick test that is likely to notice."""
+    """What is wrong, in which file, and the texts of it that are replaced: (old, new). first: the quick tests that are likely to notice."""
 
     name: str
     file: str
@@ -30,34 +30,45 @@ def near(first: str, *faults: Fault) -> list[Fault]:
     return [one._replace(first=first) for one in faults]
 
 
-FILL = "            changed = False\n            if account.phase == ROLLING:\n"
-MARGIN = "            if rule.margin != OFF or t == rule.deleverage_bar:\n                forced = check_margin(desk, trade, fills)\n"
-NOT_FORCED = "            forced = False\n"
-SETTLE = "            if t >= pair.long_expiry_bar or t >= pair.short_expiry_bar:\n                forced = settle(desk, pair, trade, fills) or forced\n"
-EARLY = "            if account.phase == HELD:\n                decide(desk, pair, trade, equity(account, long, short), False)\n"
-CALLED_OFF = "            called_off = unstarted and account.phase == FLAT\n"
-CLOSE_AT_THE_END = """            if t + 1 == stamps.shape[0] and account.phase == HELD:
-                leave(desk, pair, END)
-                account.opened = account.stamp
-                account.borrow_rate_before, account.idle_rate_before = account.borrow_rate, account.idle_rate
-                long.open, short.open = long.close, short.close
-                long.value_open, short.value_open = long.value_close, short.value_close
-                long.accrual_before, short.accrual_before = long.accrual, short.accrual
-                long.margin_accrual_before, short.margin_accrual_before = long.margin_accrual, short.margin_accrual
-                fill_orders(desk, pair, trade, fills)
-                rebase(desk, AT_END)
-                record(account, long, short, ledger[account.changes])
+ORDERED = "            if account.phase != FLAT and (account.phase == ROLLING or waiting(long, short)):\n"
+MARGIN = "                if rule.margin != OFF or t == rule.deleverage_bar:\n                    forced = check_margin(desk, trade, fills[i])\n"
+SETTLE = "                if t >= pair.long_expiry_bar or t >= pair.short_expiry_bar:\n                    forced = settle(desk, pair, trade, fills[i]) or forced\n"
+EARLY_MARGIN = """            pool.drawn = 0.0
+            if account.phase != FLAT and (rule.margin != OFF or t == rule.deleverage_bar) and check_margin(desk, trades[i, account.trades], fills[i]):
+                record(account, long, short, ledger[i, account.changes])
+"""
+EARLY_SETTLE = """            pair = pairs[account.pair]
+            expires = account.phase != FLAT and (t >= pair.long_expiry_bar or t >= pair.short_expiry_bar)
+            if expires and settle(desk, pair, trades[i, account.trades], fills[i]):
+                record(account, long, short, ledger[i, account.changes])
+"""
+EARLY = """            if account.phase == HELD:
+                decide(desk, pairs[account.pair], trades[i, account.trades], equity(account, long, short), False)
+"""
+EARLY_INSIDE = "".join(f"    {line}" for line in EARLY.splitlines(keepends=True))
+CALLED_OFF = "                called_off = unstarted and account.phase == FLAT\n"
+CLOSE_AT_THE_END = """                if t + 1 == stamps.shape[0] and account.phase == HELD:
+                    leave(desk, pair, END)
+                    account.opened = account.stamp
+                    account.borrow_rate_before, account.idle_rate_before = account.borrow_rate, account.idle_rate
+                    long.open, short.open = long.close, short.close
+                    long.value_open, short.value_open = long.value_close, short.value_close
+                    long.accrual_before, short.accrual_before = long.accrual, short.accrual
+                    long.margin_accrual_before, short.margin_accrual_before = long.margin_accrual, short.margin_accrual
+                    fill_orders(desk, pair, trade, fills[i])
+                    rebase(desk, AT_END)
+                    record(account, long, short, ledger[i, account.changes])
 """
 LIQUIDATE_LONG = "        changed = liquidated(desk, LONG_SLOT, trade, fills)\n"
 LIQUIDATE_SHORT = "        changed = liquidated(desk, SHORT_SLOT, trade, fills) or changed\n"
-TRY_PLUS = "            if rule.plus != 0 and plus.entry.values[t] >= rule.enter:\n                side = 1\n"
-TRY_MINUS = "            elif rule.minus != 0 and minus.entry.values[t] >= rule.enter:\n                side = -1\n"
+TRY_PLUS = "                if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >= rule.enter:\n                    side = 1\n"
+TRY_MINUS = "                elif rule.minus != 0 and minus.entry.values[rule.bars_at + t] >= rule.enter:\n                    side = -1\n"
 AIM_LONG, AIM_SHORT = "aim(long, long_terms, side * quantity)", "aim(short, short_terms, -side * quantity)"
 ROUND_DOWN = "np.floor(abs(amount) / step * (1.0 + ROUNDING)) * step"
 WORST = "mark = leg.low if leg.quantity > 0.0 else leg.high"
 WORSE = "max(mark, traded) if leg.quantity < 0.0 else min(mark, traded)"
 ABSORBED = "max(-paid_out - backing, 0.0) if rule.margin == ISOLATED else 0.0"
-SPARE = "max(wallet(account, rule, slot), 0.0) if rule.margin == CROSS else 0.0"
+SPARE, ALONE = "spare_cash(desk, slot) if desk.rule.margin == CROSS else 0.0", "alone = rule.margin == CROSS and"
 BOTH_SETTLE = "value_at(long, long_terms, long_price, coin), value_at(short, short_terms, short_price, coin), coin, "
 PAY_SHORT, PAY_LONG = "end_inside(desk, SHORT_SLOT, pair.short_settlement,", "end_inside(desk, LONG_SLOT, pair.long_settlement,"
 STOPPED = "    if account.complete != 0 and (account.premium >= account.stop_level or account.annualized >= account.annual_level):\n        return STOP\n"
@@ -68,10 +79,24 @@ HOLD_UNTIL = "account.time_bar = first_at(stamps, account.opened + rule.max_hold
 REMEMBER = '("reason", i8), ("started", i8)'
 WITHIN = "ratio > rule.resize_factor or ratio < 1.0 / rule.resize_factor"
 TRANCHE = "    if account.tranche < account.tranches:\n        horizon = min(horizon, account.due_bar)\n"
-NEW_PERIOD = "            guard(long, desk.long_terms, rule, spare(desk, LONG_SLOT))\n            guard(short, desk.short_terms, rule, spare(desk, SHORT_SLOT))\n"
+NEW_PERIOD = "                guard_both(Desk(account, rule, legs[i, 0], legs[i, 1], terms[account.period, 0], terms[account.period, 1], pool))\n"
 ROLL_LEVELS = "    if rule.legs == 2:\n        set_levels(account, rule, other, (short.price_open - long.price_open) / long.price_open)\n"
 LEAVE_OLD = "    trade_leg(desk, slot, -quantity, True, ROLLED, fills[account.fills])\n"
 ENTER_NEW = "    trade_leg(desk, slot, quantity, True, ROLLED, fills[account.fills])\n"
+TURN_AT_OPEN = "                share_balance(accounts, legs, rules, terms, pool, ledger, AT_OPEN)\n"
+TURN_AT_END = "                    share_balance(accounts, legs, rules, terms, pool, ledger, AT_END)\n"
+FIX_ALL, FIX = "    for i in range(accounts.shape[0]):\n", "        account, period = accounts[i], terms[accounts[i].period]\n"
+FIX_RULES = FIX_ALL.replace("accounts.shape[0]", "pool.rules")
+ALL_FILL, ALL_CHECKED, ALL_MARKED, ALL_DECIDE = (
+    f"        # ---- {phase}\n" for phase in ("arrivals and fills", "margin and expiry", "the closes", "decisions")
+)
+EACH, BACKWARDS = "        for i in range(pool.rules):\n", "        for i in range(pool.rules - 1, -1, -1):\n"
+ONE_MARGIN = "and pool.derivatives == 1 and pool.rules == 1"
+MARKED = """            pool.equity = 0.0
+            for i in range(count):
+                pool.equity += equity(accounts[i], legs[i, 0], legs[i, 1])
+"""
+MARK = "        if pool.exposure < np.inf or pool.drawdown < np.inf:\n"
 
 # fmt: off
 FAULTS = [
@@ -82,22 +107,21 @@ FAULTS = [
         fault("order: interest before fills", KERNELS,
               "account.borrow_rate_before = borrow[t + 1], borrow[t]", "account.borrow_rate_before = borrow[t + 1], borrow[t + 1]",
               "account.idle_rate_before = idle[t + 1], idle[t]", "account.idle_rate_before = idle[t + 1], idle[t + 1]"),
-        fault("order: margin before fills", KERNELS, NOT_FORCED + MARGIN, "", FILL, NOT_FORCED + MARGIN + FILL),
+        fault("order: margin before fills", KERNELS, MARGIN, "", ORDERED, EARLY_MARGIN + ORDERED),
         fault("order: margin before funding", KERNELS,
-              "account = leg.collateral + spare + leg.quantity * (leg.margin_accrual -",
-              "account = leg.collateral + spare + leg.quantity * (leg.margin_accrual_before -"),
-        fault("order: expiry before margin", KERNELS, MARGIN + SETTLE, SETTLE + MARGIN.replace("fills)", "fills) or forced")),
-        fault("order: expiry before fills", KERNELS, NOT_FORCED, "", SETTLE, "", FILL, NOT_FORCED + SETTLE + FILL,
-              "forced = check_margin(desk, trade, fills)", "forced = check_margin(desk, trade, fills) or forced"),
-        fault("order: decision before margin", KERNELS, MARGIN, EARLY + MARGIN),
-        fault("order: decision before expiry", KERNELS, SETTLE, EARLY + SETTLE),
-        fault("order: decision before fills", KERNELS, FILL, EARLY + FILL),
+              "account = leg.collateral + backing + leg.quantity * (leg.margin_accrual -",
+              "account = leg.collateral + backing + leg.quantity * (leg.margin_accrual_before -"),
+        fault("order: expiry before margin", KERNELS, MARGIN + SETTLE, SETTLE + MARGIN.replace("fills[i])", "fills[i]) or forced")),
+        fault("order: expiry before fills", KERNELS, SETTLE, "", ORDERED, EARLY_SETTLE + ORDERED),
+        fault("order: decision before margin", KERNELS, MARGIN, EARLY_INSIDE + MARGIN),
+        fault("order: decision before expiry", KERNELS, SETTLE, EARLY_INSIDE + SETTLE),
+        fault("order: decision before fills", KERNELS, ORDERED, EARLY + ORDERED),
         fault("order: decision filled at the open of its own bar", KERNELS, "= tape[OPEN, i], tape[CLOSE, i]", "= tape[OPEN, before], tape[CLOSE, i]"),
         fault("order: short slot's margin first", KERNELS, LIQUIDATE_LONG + LIQUIDATE_SHORT, LIQUIDATE_LONG.replace("LONG", "SHORT") + LIQUIDATE_SHORT.replace("SHORT", "LONG")),
         fault("order: no entry at the close of a bar that ended a trade", KERNELS, "if rule.cooldown > 0 and account.trades > 0 else t\n", "if rule.cooldown > 0 and account.trades > 0 else t + 1\n"),
         # fills and their costs
         fault("fee on the reference", KERNELS, "else abs(change) * price\n", "else abs(change) * leg.open\n"),
-        fault("fee not taken from the balance", KERNELS, "    pay(account, slot, -fee)\n", ""),
+        fault("fee not taken from the balance", KERNELS, "    pay(desk, slot, -fee)\n", ""),
         fault("slippage sign", KERNELS, "account.slippage -= slippage", "account.slippage += slippage"),
         fault("slippage on the fill price", KERNELS, "abs(change) * leg.open * cost", "abs(change) * price * cost"),
         fault("fill price on the better side", KERNELS, "(1.0 + cost if bought else 1.0 - cost)", "(1.0 - cost if bought else 1.0 + cost)"),
@@ -123,11 +147,11 @@ FAULTS = [
         # what runs by the clock
         fault("financing and idle rates swapped", KERNELS, "BORROW, IDLE = range(2)", "IDLE, BORROW = range(2)"),
         fault("financing sign", KERNELS, "interest = account.balance * ((account.borrow_rate if when", "interest = -account.balance * ((account.borrow_rate if when"),
-        fault("interest on the collateral", KERNELS, "pay(account, slot, leg.collateral - collateral)", "pay(account, slot, leg.collateral - (collateral if leg.quantity != 0.0 else 0.0))"),
+        fault("interest on the collateral", KERNELS, "pay(desk, slot, leg.collateral - collateral)", "pay(desk, slot, leg.collateral - (collateral if leg.quantity != 0.0 else 0.0))"),
         fault("interest on the proceeds of a short spot", KERNELS, "    elif leg.quantity < 0.0 or quantity < 0.0:\n", "    elif False:\n"),
         fault("staking sign", TAPES, '= coin_accrual(market, name, "staking_yield")', '= -coin_accrual(market, name, "staking_yield")'),
         fault("staking without stake", TAPES, "        if stake:\n", '        if "staking_yield" in market.series_names:\n'),
-        fault("staking kept from the balance", KERNELS, "            account.staking += earned\n            account.balance += earned\n", "            account.staking += earned\n"),
+        fault("staking kept from the balance", KERNELS, "            account.staking += earned\n            earn(desk, earned)\n", "            account.staking += earned\n"),
         fault("borrow sign", TAPES, '= coin_accrual(market, name, "borrow_base")', '= -coin_accrual(market, name, "borrow_base")'),
         fault("rates of money as known at the bar's end", PREPARE, "market.series(series, before=True)", "market.series(series)"),
         fault("rates of a coin as known at the bar's end", TAPES, "market.series(series, before=True)", "market.series(series)"),
@@ -144,9 +168,9 @@ FAULTS = [
         fault("first tier for all in the check", KERNELS, "while k + 1 < terms.tiers and", "while k + 1 < 1 and"),
         fault("first tier for all in the breach of a short", KERNELS, "if k + 1 == terms.tiers or quantity", "if k >= 0 or quantity"),
         fault("last tier for all in the breach of a long", KERNELS, "if k == 0 or quantity", "if k >= 0 or quantity"),
-        fault("cross without the spare cash", KERNELS, SPARE, "0.0"),
-        fault("cross charged with the debt", KERNELS, SPARE, "wallet(account, rule, slot) if rule.margin == CROSS else 0.0"),
-        fault("isolated draws on cash", KERNELS, SPARE, SPARE.replace("== CROSS", "!= OFF")),
+        fault("cross without the spare cash", KERNELS, SPARE, "0.0", ALONE, "alone = False and"),
+        fault("cross charged with the debt", KERNELS, "max(wallet(desk, slot) - desk.pool.drawn, 0.0)", "wallet(desk, slot) - desk.pool.drawn"),
+        fault("isolated draws on cash", KERNELS, SPARE, SPARE.replace("== CROSS", "!= OFF"), ALONE, ALONE.replace("== CROSS", "!= OFF")),
         fault("margin off liquidates", KERNELS, "    if desk.rule.margin != OFF:\n", "    if True:\n", "if rule.margin != OFF or t ==", "if True or t =="),
         fault("absorbed loss dropped", KERNELS, ABSORBED, "0.0"),
         fault("absorbed loss in cross mode", KERNELS, ABSORBED, "max(-paid_out - backing, 0.0)"),
@@ -174,10 +198,10 @@ FAULTS = [
         fault("min_days exclusive", CURVE, "ahead >= whole_days(leg.min_days)", "ahead > whole_days(leg.min_days)"),
         fault("min_days ignored", CURVE, "ahead >= whole_days(leg.min_days)", "ahead > 0"),
         # entries and sizes
-        fault("enter exclusive", KERNELS, "if rule.plus != 0 and plus.entry.values[t] >= rule.enter", "if rule.plus != 0 and plus.entry.values[t] > rule.enter"),
+        fault("enter exclusive", KERNELS, "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >=", "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >"),
         fault("missing signal enters", KERNELS,
-              "if rule.plus != 0 and plus.entry.values[t] >= rule.enter", "if rule.plus != 0 and not plus.entry.values[t] < rule.enter",
-              "        if jumps and account", "        if False and account"),
+              "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >=", "if rule.plus != 0 and not plus.entry.values[rule.bars_at + t] <",
+              "nearest = final if jump else t", "nearest = t"),
         fault("side −1 tried first", KERNELS, TRY_PLUS + TRY_MINUS, TRY_MINUS.replace("elif", "if") + TRY_PLUS.replace("if", "elif")),
         fault("side −1 buys", KERNELS, AIM_LONG, "aim(long, long_terms, quantity)", AIM_SHORT, "aim(short, short_terms, -quantity)"),
         fault("side −1 of one leg buys", KERNELS, AIM_LONG, "aim(long, long_terms, quantity if short_terms.present == 0 else side * quantity)"),
@@ -244,7 +268,7 @@ FAULTS = [
         fault("jump over an expiry", KERNELS, "pair.long_expiry_bar, pair.short_expiry_bar)\n    if", "pair.long_expiry_bar)\n    if"),
         fault("jump over a loss", KERNELS, "if value <= loss_level or", "if value < 0.99 * loss_level or"),
         fault("jump over the margin of the long slot", KERNELS, "if long.stress_level < np.inf:", "if long.stress_level < -np.inf:"),
-        fault("logs too small", KERNELS, "account.fills + ROWS_A_BAR > fills.shape[0]", "account.fills > fills.shape[0]"),
+        fault("logs too small", KERNELS, "account.fills + rows > fills.shape[1]", "account.fills > fills.shape[1]"),
     ),
     *near(
         "test_golden_orders",
@@ -350,11 +374,11 @@ FAULTS = [
         # exits
         fault("annualized stop by the days at the close", KERNELS, "days = (pair.expiry - account.opened) / DAY", "days = (pair.expiry - account.stamp) / DAY"),
         fault("annualized stop below a day from the expiry", TAPES, "np.where(left >= 1.0, values * 365.0 / np.maximum(left, 1.0), np.nan)", "np.where(left > 0.0, values * 365.0 / np.maximum(left, 1e-9), np.nan)"),
-        fault("drawdown: peak kept after a pause", KERNELS, "                account.peak = value\n", ""),
-        fault("drawdown: no pause", KERNELS, "            and account.stamp >= account.paused_until\n", ""),
+        fault("drawdown: peak kept after a pause", KERNELS, "                    account.peak = value\n", ""),
+        fault("drawdown: no pause", KERNELS, "max(account.paused_until, pool.paused_until)", "pool.paused_until"),
         fault("drawdown: pause without end", KERNELS, "account.paused_until = account.stamp + rule.pause", "account.paused_until = NEVER"),
         fault("drawdown: of the capital", KERNELS, "account.peak = max(account.peak, value)", "account.peak = max(account.peak, account.capital)"),
-        fault("drawdown: exclusive", KERNELS, "drawn = value <= account.peak", "drawn = value < account.peak"),
+        fault("drawdown: exclusive", KERNELS, "value <= account.peak", "value < account.peak"),
         fault("exposure: never", KERNELS, "account.started != 0 and rule.exposure < np.inf", "False"),
         fault("converge: at once", KERNELS, "account.bar >= account.converge_bar and", ""),
         fault("converge: when it has", KERNELS, "account.premium >= account.converge_level", "account.premium < account.converge_level"),
@@ -382,18 +406,18 @@ FAULTS = [
         fault("top-up of more than there is", KERNELS, "min(wanted - worth, wallet_now(desk, source) - fee)", "wanted - worth"),
         fault("top-up to the level only", KERNELS, "min(wanted - worth, wallet", "min(rule.top_up * wanted - worth, wallet"),
         fault("top-up at once", KERNELS, "leg.coming_at = account.stamp + delay", "leg.coming_at = account.stamp"),
-        fault("top-up lost when the leg is gone", KERNELS, "        pay(desk.account, slot, leg.coming)\n", "        pass\n"),
-        fault("top-up without its fee", KERNELS, "    pay(account, source, -amount - fee)\n    account.fees -= fee\n", "    pay(account, source, -amount)\n"),
+        fault("top-up lost when the leg is gone", KERNELS, "        pay(desk, slot, leg.coming)\n", "        pass\n"),
+        fault("top-up without its fee", KERNELS, "    pay(desk, source, -amount - fee)\n    account.fees -= fee\n", "    pay(desk, source, -amount)\n"),
         fault("top-up while one is under way", KERNELS, "or leg.target == 0.0 or leg.coming > 0.0:", "or leg.target == 0.0:"),
         fault("top-up from the own wallet with fee and delay", KERNELS, "            fee, delay = 0.0, 0\n", "            pass\n"),
         fault("top-up from the own wallet for ever", KERNELS, "            source = SHORT_SLOT if slot == LONG_SLOT else LONG_SLOT\n", "            pass\n"),
         # wallets and what can be borrowed
-        fault("wallet: flows of the short slot into the long one's", KERNELS, "    account.balance += amount\n    if slot == SHORT_SLOT:\n", "    account.balance += amount\n    if False:\n"),
-        fault("wallet: flows of the wrong slot", KERNELS, "    account.balance += amount\n    if slot == SHORT_SLOT:\n", "    account.balance += amount\n    if slot == LONG_SLOT:\n"),
-        fault("wallet: shares swapped", SIMULATE, 'capital * prepared.rule_record["far_share"]', 'capital * (1.0 - prepared.rule_record["far_share"])'),
+        fault("wallet: flows of the short slot into the long one's", KERNELS, "    earn(desk, amount)\n    if slot == SHORT_SLOT:\n", "    earn(desk, amount)\n    if False:\n"),
+        fault("wallet: flows of the wrong slot", KERNELS, "    earn(desk, amount)\n    if slot == SHORT_SLOT:\n", "    earn(desk, amount)\n    if slot == LONG_SLOT:\n"),
+        fault("wallet: shares swapped", SIMULATE, 'capitals * rules["far_share"]', 'capitals * (1.0 - rules["far_share"])'),
         fault("wallet: transfer arrives too early", KERNELS, "account.transit_at = account.stamp + rule.transfer_delay", "account.transit_at = account.stamp"),
         fault("wallet: transfer arrives a bar late", KERNELS, "account.opened >= account.transit_at:", "account.opened > account.transit_at:"),
-        fault("wallet: transfer without its fee", KERNELS, "    account.fees -= rule.transfer_fee\n", "", "    pay(account, LONG_SLOT if difference > 0.0 else SHORT_SLOT, -rule.transfer_fee)\n", ""),
+        fault("wallet: transfer without its fee", KERNELS, "    account.fees -= rule.transfer_fee\n", "", "    pay(desk, LONG_SLOT if difference > 0.0 else SHORT_SLOT, -rule.transfer_fee)\n", ""),
         fault("wallet: fee from the wallet that receives", KERNELS, "LONG_SLOT if difference > 0.0 else SHORT_SLOT, -rule", "SHORT_SLOT if difference > 0.0 else LONG_SLOT, -rule"),
         fault("wallet: transfer for the least difference", KERNELS, "max(REBALANCED * cash, rule.transfer_fee)", "0.0"),
         fault("wallet: transfer not worth its fee", KERNELS, "max(REBALANCED * cash, rule.transfer_fee)", "REBALANCED * cash"),
@@ -437,9 +461,94 @@ FAULTS = [
         fault("scale of the first pair", TAPES, "rows[p if len(rows) > 1 else 0][first : last + 1]", "rows[0][first : last + 1]"),
     ),
     *near(
+        "test_golden_book",
+        # books: money is one
+        fault("book: interest by the sign of the account's own balance", KERNELS, "1 if pool.balance < 0.0 else 0\n    if account", "1 if account.balance < 0.0 else 0\n    if account"),
+        fault("book: cash of an account is its own", KERNELS, "    desk.pool.balance += amount\n", ""),
+        fault("book: balances not fixed anew after a fill", KERNELS, "            if several and changed:\n" + TURN_AT_OPEN, ""),
+        fault("book: balances not fixed anew after a liquidation", KERNELS, "                if several and forced:\n" + TURN_AT_END, ""),
+        fault("book: balances not fixed anew after a top-up", KERNELS, "                if several:\n" + TURN_AT_END, ""),
+        fault("book: fixed anew at the end of the bar that fills", KERNELS, TURN_AT_OPEN, TURN_AT_OPEN.replace("OPEN", "END")),
+        fault("book: fixed anew at the open of the bar that liquidates", KERNELS, "if several and forced:\n" + TURN_AT_END, "if several and forced:\n" + TURN_AT_END.replace("END", "OPEN")),
+        fault("book: fixed anew without the interest so far", KERNELS, "        if when == AT_OPEN:\n            book_at_open(desk)\n        else:\n            book_at_close(desk)\n", ""),
+        fault("book: fixed anew and not written", KERNELS, "        record(account, legs[i, 0], legs[i, 1], ledger[i, account.changes])\n", ""),
+        fault("book: reserve not fixed anew", KERNELS, FIX_ALL + FIX + "        desk", FIX_RULES + FIX + "        desk", FIX_ALL + FIX + "        rebase", FIX_RULES + FIX + "        rebase"),
+        fault("book: only the first account fixed anew", KERNELS,
+              FIX_ALL + FIX + "        desk", FIX_ALL.replace("accounts.shape[0]", "1") + FIX + "        desk",
+              FIX_ALL + FIX + "        rebase", FIX_ALL.replace("accounts.shape[0]", "1") + FIX + "        rebase"),
+        fault("book: column of equity by the sign of the own balance", KERNELS, "money = rates[BORROW] if row.borrowing != 0 else", "money = rates[BORROW] if row.balance < 0.0 else"),
+        fault("book: columns of sources by the sign of the own balance", KERNELS, "(FINANCING_ROW, rates[BORROW]) if row.borrowing != 0 else", "(FINANCING_ROW, rates[BORROW]) if row.balance < 0.0 else"),
+        fault("book: interest booked by the sign of the own balance", KERNELS, "    if account.borrowing != 0:\n        interest", "    if account.balance < 0.0:\n        interest"),
+        fault("book: top-up without what the others have accrued", KERNELS, "+ accrued(desk) + account.accrued_beside", "+ accrued(desk)"),
+        fault("book: reserve that owes is left out", SIMULATE, "if abs(reserve) > WHOLE else", "if reserve > WHOLE else"),
+        fault("book: reserve's cash is not the book's", SIMULATE, 'accounts["balance"].sum(), capital', 'accounts["balance"][: len(prepared)].sum(), capital'),
+        # books: margin is one
+        fault("book: margin on the rule's own cash", KERNELS, "        return desk.pool.balance\n", "        return account.balance\n"),
+        fault("book: drawn cash never comes back", KERNELS, "        pool.drawn = 0.0\n", ""),
+        fault("book: nothing is drawn", KERNELS, "if cash > 0.0 and desk.rule.wallets == 0:", "if False:"),
+        fault("book: a slot draws all cash", KERNELS, "lacking = max(-margin_left(leg, terms, backing(desk, slot, 0.0)), 0.0)", "lacking = cash"),
+        fault("book: a slot that lacks nothing draws", KERNELS, "lacking = max(-margin_left(leg, terms, backing(desk, slot, 0.0)), 0.0)", "lacking = abs(margin_left(leg, terms, backing(desk, slot, 0.0)))"),
+        fault("book: margin in the opposite order", KERNELS, ALL_CHECKED + "        pool.drawn = 0.0\n" + EACH, ALL_CHECKED + "        pool.drawn = 0.0\n" + BACKWARDS),
+        # books: limits in total
+        fault("book: exposure without the other rules", KERNELS, "            account.allowance -= exposure_of(accounts[j], rules[j], legs[j, 0], legs[j, 1])\n", ""),
+        fault("book: exposure counts what is left of a goal", KERNELS, "(held if account.phase == CLOSING else max(held, abs(first.goal)))", "max(held, abs(first.goal))"),
+        fault("book: exposure counts only what is held", KERNELS, "(held if account.phase == CLOSING else max(held, abs(first.goal)))", "held"),
+        fault("book: exposure of a trade that is over", KERNELS, "    if account.phase == FLAT:\n        return 0.0\n", ""),
+        fault("book: exposure of the rule's own equity", KERNELS, "pool.exposure * pool.equity if", "pool.exposure * equity(account, legs[i, 0], legs[i, 1]) if"),
+        fault("book: decisions in the opposite order", KERNELS, ALL_DECIDE + EACH, ALL_DECIDE + BACKWARDS),
+        fault("book: drawdown takes out the first rule only", KERNELS, "= all_drawn, False, False", "= all_drawn and i == 0, False, False"),
+        fault("book: drawdown without a pause", KERNELS, "max(account.paused_until, pool.paused_until)", "account.paused_until"),
+        fault("book: drawdown with a pause without end", KERNELS, "pool.paused_until = accounts[0].stamp + pool.pause", "pool.paused_until = NEVER"),
+        fault("book: drawdown keeps its peak", KERNELS, "                pool.peak = pool.equity\n", ""),
+        # several rules on the same tapes
+        fault("book: signals of the first rule", JOINT, "stride * np.arange(len(prepared))", "0 * np.arange(len(prepared))"),
+        fault("book: pairs of the first rule", JOINT, "part.candidate + at, -1)", "part.candidate, -1)"),
+        fault("book: pairs numbered through", SIMULATE, '        row["pair"] -= pairs_at\n', "        pass\n"),
+    ),
+    *near(
+        "mutations::test_kernel_and_judge_agree_on_books",
+        fault("book: interest to come by the sign of the own balance", KERNELS, "((account.borrow_rate if account.borrowing != 0 else", "((account.borrow_rate if account.balance < 0.0 else"),
+        fault("book: marked by the sign of the own balance", KERNELS, "    rate = account.borrow_rate if account.borrowing != 0 else", "    rate = account.borrow_rate if account.balance < 0.0 else"),
+        fault("book: coins drawn as cash", KERNELS, "lacking * desk.account.coin if terms.inverse != 0 else lacking", "lacking"),
+        fault("book: wallets drawn on", KERNELS, "if cash > 0.0 and desk.rule.wallets == 0:", "if cash > 0.0:"),
+        fault("book: margin before the fills of the next rule", KERNELS, MARGIN, "", TURN_AT_OPEN, TURN_AT_OPEN + EARLY_MARGIN.replace("            pool.drawn = 0.0\n", "")),
+        fault("book: fills in the opposite order", KERNELS, ALL_FILL + EACH, ALL_FILL + BACKWARDS),
+        fault("book: marked before margin and expiry", KERNELS, MARKED, "", ALL_CHECKED, MARK + MARKED + ALL_CHECKED),
+        fault("book: marked without the reserve", KERNELS, MARKED, MARKED.replace("range(count)", "range(pool.rules)")),
+        fault("book: reserve without the interest of the bar", KERNELS, "        # ---- the bar\n        for i in range(count):\n", "        # ---- the bar\n" + EACH),
+        fault("book: exposure counts the rule itself", KERNELS, "        if j != i:\n", "        if True:\n"),
+        fault("book: exposure of face as if it were coins", KERNELS, "abs(first.goal))) / abs(first.unit) * first.close", "abs(first.goal))) * first.close"),
+        fault("book: exposure not asked by a resize", KERNELS, "wanted = min(rule.fraction * value * scale, account.allowance)", "wanted = rule.fraction * value * scale"),
+        fault("book: drawdown of the capital", KERNELS, "            pool.peak = max(pool.peak, pool.equity)\n", ""),
+        fault("book: drawdown exclusive", KERNELS, "pool.equity <= pool.peak", "pool.equity < pool.peak"),
+        fault("book: terms of the first rule", SIMULATE, "joint.periods_at[:count]\n", "0\n"),
+        fault("book: terms go on into the next rule's", JOINT, "periods_at[:-1] + periods", "sum(periods)"),
+        fault("book: slots read each other's places", JOINT, '("start", "long_start", "short_start")', '("start", "short_start", "long_start")'),
+        fault("book: what the first rule can borrow", KERNELS, "available[rule.bars_at + t]", "available[t]"),
+        fault("book: payments that the first rule expects", KERNELS, "                at = rule.bars_at + t\n", "                at = t\n"),
+        fault("book: coin of the first rule", KERNELS, "coin[COIN_OPEN, rule.bars_at + t], coin[COIN_CLOSE, rule.bars_at + t]", "coin[COIN_OPEN, t], coin[COIN_CLOSE, t]"),
+        fault("book: signal of the first rule for side −1", KERNELS, "minus.entry.values[rule.bars_at + t] >= rule.enter", "minus.entry.values[t] >= rule.enter"),
+        # jumping is walking
+        fault("jump over the entry of a rule before", KERNELS, "                end = nearest\n", "                end = final\n"),
+        fault("jump over the trade of a rule before", KERNELS, "min(nearest, account.horizon, account.period_end)", "min(account.horizon, account.period_end)"),
+        fault("jump over a loss by the sign of the own balance", KERNELS, "rate = borrow if account.borrowing != 0 else idle", "rate = borrow if account.balance < 0.0 else idle"),
+        fault("jump: drawdown of a book does not walk", SIMULATE, '        rules["walks"] = 1\n', "        pass\n"),
+        fault("jump: exposure of a book does not walk", SIMULATE, 'rules["walks"] |= rules["resize_factor"] < np.inf', 'rules["walks"] |= 0'),
+        fault("jump: margin with cash that the other slot draws on", KERNELS, ONE_MARGIN, "and pool.rules == 1"),
+        fault("jump: margin with cash that other rules use", KERNELS, ONE_MARGIN, "and pool.derivatives <= 2"),
+    ),
+    *near(
+        "test_chains",
+        fault("nth: one too near", CURVE, "== leg.nth\n", "== leg.nth - 1\n"),
+        fault("nth: the nearest", CURVE, "if leg.chain and leg.nth > 1:", "if False:"),
+        fault("nth: counted without min_days", CURVE, "            open_to_entry &= ahead >= whole_days(leg.min_days)\n", "            far = ahead >= whole_days(leg.min_days)\n",
+              "np.cumsum(open_to_entry, axis=0) == leg.nth\n", "np.cumsum(open_to_entry, axis=0) == leg.nth\n        open_to_entry &= far if leg.chain else True\n"),
+        fault("nth: a contract is a pair with itself", CURVE, "both = both[(both >= 0).all(axis=1) & ~same]", "both = both[(both >= 0).all(axis=1)]"),
+    ),
+    *near(
         "mutations",
         # jumping is walking
-        fault("jump over what waits", KERNELS, "account.phase != ROLLING and not waiting(long, short):", "account.phase != ROLLING:"),
+        fault("jump over what waits", KERNELS, "account.phase == ROLLING or waiting(long, short):\n                nearest", "account.phase == ROLLING:\n                nearest"),
         fault("jump: a resize with a scale does not walk", PREPARE, "        or (rule.scale is not None and rule.resize_factor < np.inf)\n", ""),
     ),
     *near(
@@ -486,13 +595,13 @@ FAULTS = [
         fault("wallet: share of the capital", KERNELS, "difference = rule.far_share * cash - account.far", "difference = rule.far_share * account.capital - account.far"),
         fault("wallet: a sold spot paid for", KERNELS, "return money / leg.close if bought else np.inf", "return money / leg.close"),
         fault("wallet: coins bought beside the spot's", KERNELS, "        return np.inf  # the spot's coins are its collateral\n", "        pass\n"),
-        fault("wallet: entry without what has accrued", KERNELS, "return wallet(account, rule, slot) + accrued(desk)", "return wallet(account, rule, slot)"),
+        fault("wallet: entry without what has accrued", KERNELS, "return wallet(desk, slot) + accrued(desk) +", "return wallet(desk, slot) +"),
         fault("wallet: resize without the worth of the account", KERNELS, "        money += account_worth(account, leg, terms)\n", "        pass\n"),
         fault("wallet: resize without the worth of the spot", KERNELS, " if leg.quantity < 0.0 else leg.quantity * leg.close\n", " if leg.quantity < 0.0 else 0.0\n"),
         # inverse contracts
         fault("inverse: value at the open with the funding of the bar", COINS, "coin[0] * _before(coins) - _before(quote)", "coin[0] * coins - quote"),
         fault("inverse: value inside the bar without its funding", KERNELS, "coin / price + coin * leg.margin_accrual - leg.accrual", "coin / price"),
-        fault("inverse: coins at the coin's close", KERNELS, "pay(account, slot, -coins * account.coin_open)", "pay(account, slot, -coins * account.coin)"),
+        fault("inverse: coins at the coin's close", KERNELS, "pay(desk, slot, -coins * desk.account.coin_open)", "pay(desk, slot, -coins * desk.account.coin)"),
         fault("inverse: a part that is closed leaves its coins behind", KERNELS, "else leg.collateral * (size / before - 1.0)", "else (0.0 if size > 0.0 else -leg.collateral)"),
         fault("inverse: a part that is added brings all collateral anew", KERNELS, "coins = (size - before) * collateral if", "coins = size * collateral if"),
         fault("inverse: roll pays its coins out", KERNELS, "            if action != ROLLED:\n                change_coins", "            if True:\n                change_coins"),
@@ -509,22 +618,21 @@ FAULTS = [
         # roll
         fault("roll: levels not renewed", KERNELS, ROLL_LEVELS, ""),
         fault("roll: as a maker", KERNELS, ENTER_NEW, ENTER_NEW.replace("True", "False")),
-        fault("roll: side −1 by the signal of side +1", KERNELS, "pays = plus.entry.values[t] if side > 0 else minus.entry.values[t]", "pays = plus.entry.values[t] if rule.plus != 0 else minus.entry.values[t]"),
+        fault("roll: side −1 by the signal of side +1", KERNELS, "values[rule.bars_at + t] if account.side > 0 else", "values[rule.bars_at + t] if rule.plus != 0 else"),
         fault("roll: without latency", KERNELS, "account.roll_ready = account.stamp + latency", "account.roll_ready = account.stamp"),
         # entries and sizes
         fault("liquidity: wide and unknown is unknown", ORDERS, "np.where((one == 1.0) | (other == 1.0), 1.0, one + other)", "np.minimum(one + other, 1.0)"),
         # exits
         fault("annualized stop by the farther expiry", TAPES, 'records["expiry"] = np.minimum(records["expiry"], ends)', 'records["expiry"] = np.where(ends < k.NEVER, ends, records["expiry"])'),
-        fault("drawdown: peak of trades only", KERNELS, "        if rule.drawdown < np.inf:\n", "        if rule.drawdown < np.inf and was_on:\n"),
-        fault("drawdown: enters at the close that it leaves", KERNELS, "account.peak = value\n                account.paused_until = account.stamp + rule.pause",
-              "account.peak = value\n                account.paused_until = account.stamp + rule.pause if was_on else 0"),
+        fault("drawdown: peak of trades only", KERNELS, "            if rule.drawdown < np.inf:\n", "            if rule.drawdown < np.inf and account.was_on != 0:\n"),
+        fault("drawdown: enters at the close that it leaves", KERNELS, "account.paused_until = account.stamp + rule.pause", "account.paused_until = account.stamp + rule.pause if account.was_on != 0 else 0"),
         fault("exposure: of the capital", KERNELS, "* first.close > rule.exposure * value", "* first.close > rule.exposure * account.capital"),
         fault("exposure: of face as if it were coins", KERNELS, "abs(first.quantity / first.unit) * first.close > rule", "abs(first.quantity) * first.close > rule"),
         fault("converge: from the first fill", KERNELS, "if complete == 0 and account.complete != 0 and rule.converge", "if account.converge_bar == NEVER and rule.converge"),
         # resize
-        fault("resize by the size without its scale", KERNELS, "drifted(rule, held * first.close / scale, value)", "drifted(rule, held * first.close, value)"),
+        fault("resize by the size without its scale", KERNELS, "min(rule.fraction * value * scale, account.allowance)", "min(rule.fraction * value, account.allowance)"),
         # jumping is walking
-        fault("jump over a change of terms", KERNELS, "min(final, account.horizon, account.period_end)", "min(final, account.horizon)"),
+        fault("jump over a change of terms", KERNELS, "min(nearest, account.horizon, account.period_end)", "min(nearest, account.horizon)"),
         fault("jump with the margin of the terms before", KERNELS, NEW_PERIOD, ""),
     ),
 ]

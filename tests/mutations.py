@@ -10,6 +10,7 @@ A text that isn't found exactly once is an error, so the table can't rot.
 import compileall
 import contextlib
 import functools
+import importlib
 import io
 import multiprocessing
 import os
@@ -18,10 +19,13 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from faults import FAULTS, Fault
 
@@ -77,10 +81,26 @@ class FirstFailure:
     pytest_runtest_logreport = pytest_collectreport = keep
 
 
+def by_attribute(advance: Callable[..., int]) -> Callable[..., int]:
+    """The loop, given what it can read without the compiler: there a record has its fields as attributes only if its array is a `recarray`."""
+
+    def run(accounts: Any, legs: Any, rules: Any, terms: Any, pool: Any, tapes: Any, opened: int, *rest: Any) -> int:
+        shared = np.array([pool], pool.dtype).view(np.recarray)
+        logs, others = [log.view(np.recarray) for log in rest[:3]], [each.view(np.recarray) for each in (accounts, legs, rules, terms)]
+        bar = advance(*others, shared[0], tapes, opened, *logs, *rest[3:])
+        for name in pool.dtype.names:
+            pool[name] = shared[0][name]
+        return bar
+
+    return run
+
+
 def quick_tests(folder: Path, begin_with: str) -> str:
     """The first failing test and what it says; empty if all pass."""
     sys.path[:] = [str(folder), *(place for place in sys.path if Path(place).resolve() not in (ROOT, ROOT / "tests"))]
     os.chdir(folder)
+    kernels = importlib.import_module("backtest.kernels")
+    kernels.__dict__["advance"] = by_attribute(kernels.advance)
     first = FirstFailure()
     # Hypothesis would shrink its example for minutes; what its tests claim is claimed by the others too.
     options = ["-m", "not hypothesis", "-c", os.devnull, "--rootdir", str(folder), *PLAIN_OPTIONS.split()]

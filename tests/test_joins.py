@@ -19,6 +19,7 @@ from backtest.instruments import Instrument, Kind
 from backtest.joins import refuse_other_hours, unequal_bars
 from backtest.load import load_market
 from backtest.market import Market
+from backtest.venues.calendar import is_open, sessions
 
 pytest_plugins = ["real_sets"]
 
@@ -245,7 +246,7 @@ def test_unequal_bars_need_two_known_lengths(tmp_path: Path) -> None:
 
 
 def test_bars_on_another_clock_are_whole(tmp_path: Path) -> None:
-    """Each of the future's bars has the spot's hours since its last one: over the weekend 50 of them."""
+    """Each of the future's bars has the spot's hours since its last one, over the weekend 50 of them, and opens when the future's venue does."""
     future, hours = trading_days(20), times("2024-01-31T01:00Z", 24 * 24, "h")
     tables = two(future, hours)
     tables.bars[COIN] = tables.bars[COIN].assign(volume=1.0, bid=2.0, ask=3.0)
@@ -255,7 +256,10 @@ def test_bars_on_another_clock_are_whole(tmp_path: Path) -> None:
     for bar, (begin, end) in enumerate(zip(previous, future, strict=True)):
         inside = spot[(spot.index > begin) & (spot.index <= end)]
         found = [market.raw(COIN, name)[bar] for name in ("open", "high", "low", "close", "volume")]
-        assert found == [inside["open"].iloc[0], inside["high"].max(), inside["low"].min(), inside["close"].iloc[-1], len(inside)]
+        reopened = begin if is_open("cme", pd.DatetimeIndex([begin]))[0] else sessions("cme", begin, end)["open"].iloc[0]
+        first = inside[inside.index - pd.Timedelta(hours=1) >= reopened].iloc[0]
+        assert reopened in (begin, begin + pd.Timedelta(hours=1), begin + pd.Timedelta(hours=49))
+        assert found == [first["open"], inside["high"].max(), inside["low"].min(), inside["close"].iloc[-1], len(inside)]
     assert market.raw(COIN, "volume").max() == 50.0
     assert (market.start, market.step) == (pd.Timestamp("2024-02-01T00:00Z").value, pd.Timedelta("1D").value)
     assert market.notes == [], "gaps are those of the bars that were read"

@@ -9,9 +9,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from real_sums import strategy
 
 import backtest as bt
+from backtest.filters import FILTERS, SIZERS, parse_filter, parse_sizer
 from backtest.scenarios import SCENARIOS, parse_scenario
+from backtest.strategy import command_line
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -117,6 +120,22 @@ def test_the_settings_that_the_readme_names_are_settings() -> None:
     hooks = {"deleveraged_at", "deleveraged_gap", "recalled_at"}  # of scenarios
     rates = {name for name in known if name.endswith(("_fee", "_rate"))} | {"maintenance", "funding"}
     assert {item.name for item in fields(bt.Execution)} - named == (rates | hooks) - named
+
+
+def test_the_table_of_filters_and_the_sentence_on_sizers_have_all_of_them() -> None:
+    told = [cells[0].strip("`") for cells in rows("| `--filter`")]
+    assert [type(parse_filter(text)) for text in told] == list(FILTERS.values())
+    sentence = TEXT[TEXT.index("`--sizer ") :].split("\n\n")[0]
+    sizers = re.findall(r"`(?:--sizer )?([\w.=]+)`", sentence)
+    assert [type(parse_sizer(text)) for text in sizers] == list(SIZERS.values())
+
+
+def test_the_table_of_scripts_has_all_of_them_and_flags_that_they_have() -> None:
+    told = {cells[0].strip("`"): cells[1] for cells in rows("| script | the trade |")}
+    assert sorted(told) == sorted(f"strategies/{file.name}" for file in (ROOT / "strategies").glob("*.py"))
+    for name, trade in told.items():
+        flags = command_line(type(strategy(Path(name).stem)), name).format_help()
+        assert all(flag in flags for flag in re.findall(r"--[a-z-]+", trade)), name
 
 
 def test_the_table_of_signals_has_all_of_them() -> None:
