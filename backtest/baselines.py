@@ -61,18 +61,21 @@ class Baselines:
 
 def baselines_of(result: Result) -> Baselines:
     """The baselines of a run, in their order. Of one rule of a book: as if its account had been alone."""
-    return _usual([result._prepared], result.start, result.capital, lambda factor: at_costs(result, factor))
+    execution = result._prepared.execution
+    return _usual([result._prepared], execution, result.start, result.capital, lambda factor: at_costs(result, factor))
 
 
 def baselines_of_book(result: BookResult) -> Baselines:
     """The baselines of several rules on one capital: where they trade several assets, spot and carry of each for equal parts of the capital."""
     parts = [one._prepared for one in result.results.values()]
-    return _usual(parts, result.start, result.capital, lambda factor: book_at_costs(result, factor))
+    return _usual(parts, result._execution, result.start, result.capital, lambda factor: book_at_costs(result, factor))
 
 
-def _usual(parts: Sequence[Prepared], start: pd.Timestamp, capital: float, again: Callable[[float], Baseline]) -> Baselines:
+def _usual(
+    parts: Sequence[Prepared], execution: Execution, start: pd.Timestamp, capital: float, again: Callable[[float], Baseline]
+) -> Baselines:
     """All baselines; again: the same run at a multiple of its costs."""
-    market, rules, execution = parts[0].market, [one.rule for one in parts], parts[0].execution
+    market, rules = parts[0].market, [one.rule for one in parts]
     makers: dict[str, Callable[[], Baseline]] = {
         HOLD_SPOT: lambda: hold_spot(market, rules, execution, capital),
         BILLS: lambda: bills(market, capital),
@@ -235,7 +238,8 @@ def at_costs(result: Result, factor: float) -> Baseline:
 def book_at_costs(result: BookResult, factor: float) -> Baseline:
     """The same book at none of its costs (0) or at a multiple. ParameterError where that ruins all numbers."""
     prepared = [with_costs(one._prepared, factor) for one in result.results.values()]
-    return Baseline(finished_book(result._book, prepared, result.capital).equity, told_costs(prepared[0].execution, factor))
+    again = finished_book(result._book, prepared, result._execution, result.capital)
+    return Baseline(again.equity, told_costs(result._execution, factor))
 
 
 def told_costs(execution: Execution, factor: float) -> str:

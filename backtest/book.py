@@ -17,8 +17,8 @@ class Book:
     """Strategies or rules by their labels, in the order in which they decide.
 
     strategies: a list, labelled by their classes (" 2", " 3" … behind a name that is taken), or a mapping from labels. shares: of the capital, one each
-    (default: equal parts); what they leave of 1 is a reserve that earns interest and backs cross margin, what they exceed it by is owed. exposure: most notional of
-    all rules together, in units of the book's equity. drawdown: fraction of the book's peak at which all is left; pause: how long (default: for good).
+    (default: equal parts); what they leave of 1 is a reserve that earns interest and backs cross margin, what they exceed it by is owed. exposure: what an entry or a
+    resize may bring the notional of all rules to, in units of the book's equity; what has grown beyond it stays. drawdown: fraction of the book's peak at which all is left; pause: how long (default: for good).
     Raises ParameterError.
     """
 

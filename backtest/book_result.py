@@ -7,7 +7,6 @@ result.equity, result.by_rule, result.correlation
 
 import math
 from functools import cached_property
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,10 @@ import pandas as pd
 from backtest import kernels as k
 from backtest import ledger, metrics
 from backtest.book import Book
-from backtest.market import utc
-from backtest.result import Log, Result, spot_of
+from backtest.currency import mixed_quotes
+from backtest.execution import Execution
+from backtest.result import Finished, Log, Result, ruined, spot_of
+from backtest.tapes import Integers
 
 if TYPE_CHECKING:
     from backtest.baselines import Baselines
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LEGS = ("long", "short")
 
 
-class BookResult:
+class BookResult(Finished):
     """One finished run of several rules on one capital. Columns are computed when first asked for; printing it gives the table.
 
     results: each rule's result by its label; its capital is its share, its equity that of its account.
@@ -35,19 +36,14 @@ class BookResult:
     premium = None
     premium_label = "premium"
 
-    def __init__(self, book: Book, results: dict[str, Result], reserve: Log | None, capital: float) -> None:
-        self._book, self._reserve = book, reserve
+    def __init__(self, book: Book, results: dict[str, Result], reserve: Log | None, execution: Execution, capital: float) -> None:
+        self._book, self._reserve, self._execution = book, reserve, execution
         self.results, self.capital = results, capital
         first = next(iter(results.values()))
         self._market = first._prepared.market
         self.strategy = f"Book of {len(results)} rules" if len(results) > 1 else f"Book of {next(iter(results))}"
         self.params = {label: described(one) for label, one in results.items()}
         self.dataset, self.start, self.end, self.bars, self.quote = first.dataset, first.start, first.end, first.bars, first.quote
-
-    def __repr__(self) -> str:
-        from backtest.report.table import render_table
-
-        return render_table(self)
 
     @cached_property
     def equity(self) -> pd.Series:
@@ -90,19 +86,28 @@ class BookResult:
     @cached_property
     def fills(self) -> pd.DataFrame:
         """One row a fill, by its time; `trade` is the row in `trades`."""
-        entered = self._together("trades")["entered_at"].to_numpy()
-        place = np.empty(len(entered), np.int64)
-        place[np.argsort(entered, kind="stable")] = np.arange(len(entered))  # where the sorting of `trades` puts each
-        begins = dict(zip(self.results, np.cumsum([0, *(len(one.trades) for one in self.results.values())])[:-1], strict=True))
-        table = self._together("fills")
-        if len(table):
-            table["trade"] = place[(table["trade"] + table["rule"].map(begins)).to_numpy(np.int64)]
-        return table.sort_values("time", kind="stable", ignore_index=True)
+        return self._by_time("fills")
 
     @cached_property
     def liquidations(self) -> pd.DataFrame:
         """One row a forced close; what would have kept it is told of the rule's own account, as if the others had stayed as they were."""
-        return self._together("liquidations").sort_values("time", kind="stable", ignore_index=True)
+        return self._by_time("liquidations")
+
+    def _by_time(self, name: str) -> pd.DataFrame:
+        """A table of all rules whose `trade` is the row of the book's trades."""
+        table = self._together(name)
+        if len(table):
+            begins = dict(zip(self.results, np.cumsum([0, *(len(one.trades) for one in self.results.values())])[:-1], strict=True))
+            table["trade"] = self._places[(table["trade"] + table["rule"].map(begins)).to_numpy(np.int64)]
+        return table.sort_values("time", kind="stable", ignore_index=True)
+
+    @cached_property
+    def _places(self) -> Integers:
+        """Where the sorting of `trades` puts each rule's trades, one rule after the other."""
+        entered = self._together("trades")["entered_at"].to_numpy()
+        place = np.empty(len(entered), np.int64)
+        place[np.argsort(entered, kind="stable")] = np.arange(len(entered))
+        return place
 
     def _together(self, name: str) -> pd.DataFrame:
         """A table of all rules, the label first; empty tables only give their columns."""
@@ -141,7 +146,7 @@ class BookResult:
         held = [(one.positions["contract"] != "").to_numpy() for one in self.results.values()]
         spots = {spot_of(market, one._prepared.rule) for one in self.results.values()}
         spot = next(iter(spots)) if len(spots) == 1 else None
-        hedged = [(one.metrics["hedged_share"], float(on.sum())) for one, on in zip(self.results.values(), held, strict=True)]
+        hedged = [(one.hedged_share, float(on.sum())) for one, on in zip(self.results.values(), held, strict=True)]
         told = [(share, bars) for share, bars in hedged if not math.isnan(share)]
         return {
             **metrics.return_statistics(self.equity, self.start, self.capital),
@@ -157,9 +162,9 @@ class BookResult:
         lists = {label: one.notes for label, one in self.results.items()}
         shared = [note for note in next(iter(lists.values())) if all(note in other for other in lists.values())]
         own = [f"{label}: {note}" for label, notes in lists.items() for note in notes if note not in shared]
-        ruined = np.flatnonzero(self.equity.to_numpy() <= 0.0)
-        told = [f"The book's equity fell to or below zero at {utc(self._market.stamps[ruined[0]])}."] if len(ruined) else []
-        return [*shared, *own, *told]
+        legs = [leg for one in self.results.values() for leg in one._prepared.rule.legs if leg is not None]
+        mixed = mixed_quotes([self._market.instruments[leg.contracts[0]] for leg in legs])
+        return [*(note for note in mixed if note not in shared), *shared, *own, *ruined(self.equity)]
 
     @cached_property
     def rule_text(self) -> dict[str, str]:
@@ -176,38 +181,10 @@ class BookResult:
         """The settings of `rule_text` that are at their defaults in every rule."""
         return frozenset.intersection(*(one.at_default for one in self.results.values()))
 
-    @cached_property
-    def _beside(self) -> "Baselines":
+    def _made_beside(self) -> "Baselines":
         from backtest.baselines import baselines_of_book
 
         return baselines_of_book(self)
-
-    @property
-    def baselines(self) -> pd.DataFrame:
-        """What the same capital would have made otherwise, as of a single run."""
-        return self._beside.table
-
-    @property
-    def baseline_curves(self) -> pd.DataFrame:
-        """Equity of each of `baselines` at midnights UTC, a column each, beginning with the capital."""
-        return self._beside.curves
-
-    @property
-    def baselines_left_out(self) -> dict[str, str]:
-        """Which of the usual baselines can't be made, and why."""
-        return self._beside.left_out
-
-    def report(self, path: str | PathLike[str]) -> None:
-        """Write the report: one self-contained HTML file. Raises StorageError."""
-        from backtest.report.html import write_report
-
-        write_report(self, path)
-
-    def to_json(self, path: str | PathLike[str]) -> None:
-        """Write the JSON of the run. Raises StorageError."""
-        from backtest.report.json import write_json
-
-        write_json(self, path)
 
 
 def described(result: Result) -> str:

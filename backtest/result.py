@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from backtest.tapes import Integers, Records
 
 if TYPE_CHECKING:
     from backtest.baselines import Baselines
+    from backtest.report.protocol import Reportable
 
 COSTS = (
     "spot_fee",
@@ -66,8 +67,54 @@ class Log:
     trades: Records
 
 
-class Result:
-    """One finished run. Columns are computed when first asked for; printing it gives the table."""
+class Finished:
+    """What a run of one rule and one of several have alike: how they are shown and written, and what stands beside them."""
+
+    def __repr__(self) -> str:
+        from backtest.report.table import render_table
+
+        return render_table(cast("Reportable", self))
+
+    def _made_beside(self) -> "Baselines":
+        raise NotImplementedError
+
+    @cached_property
+    def _beside(self) -> "Baselines":
+        return self._made_beside()
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """What the same capital would have made otherwise, a row each: final_equity, returns, volatility, sharpe, max_drawdown, and what it is."""
+        return self._beside.table
+
+    @property
+    def baseline_curves(self) -> pd.DataFrame:
+        """Equity of each of `baselines` at midnights UTC, a column each, beginning with the capital."""
+        return self._beside.curves
+
+    @property
+    def baselines_left_out(self) -> dict[str, str]:
+        """Which of the usual baselines can't be made of this market or run, and why."""
+        return self._beside.left_out
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write the report: one self-contained HTML file. Raises StorageError."""
+        from backtest.report.html import write_report
+
+        write_report(cast("Reportable", self), path)
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write the JSON of the run. Raises StorageError."""
+        from backtest.report.json import write_json
+
+        write_json(cast("Reportable", self), path)
+
+
+class Result(Finished):
+    """One finished run. Columns are computed when first asked for; printing it gives the table. by_rule, correlation: only several rules have them."""
+
+    by_rule: pd.DataFrame | None = None
+    correlation: pd.DataFrame | None = None
 
     def __init__(self, strategy: Any, prepared: Prepared, capital: float, log: Log) -> None:
         self._prepared, self._log, self._strategy = prepared, log, strategy
@@ -81,11 +128,6 @@ class Result:
         first = next(leg for leg in prepared.rule.legs if leg is not None)
         self.quote = market.instruments[first.contracts[0]].quote
 
-    def __repr__(self) -> str:
-        from backtest.report.table import render_table
-
-        return render_table(self)
-
     @cached_property
     def equity(self) -> pd.Series:
         """Equity at every bar's close, in the quote currency."""
@@ -96,14 +138,7 @@ class Result:
     @cached_property
     def notes(self) -> list[str]:
         """What the data lacked, what was assumed and what a reader must know of the run, a sentence each."""
-        ruined = np.flatnonzero(self.equity.to_numpy() <= 0.0)
-        if len(ruined) == 0:
-            return list(self._prepared.notes)
-        at = utc(self._prepared.market.stamps[ruined[0]])
-        return [
-            *self._prepared.notes,
-            f"Equity fell to or below zero at {at}; no lender would have gone on: lower size or leverage.",
-        ]
+        return [*self._prepared.notes, *ruined(self.equity)]
 
     @cached_property
     def attribution(self) -> pd.DataFrame:
@@ -155,11 +190,11 @@ class Result:
             **metrics.activity(held, market.years, traded, self.equity),
             **metrics.trade_statistics(self.trades),
             "spot_beta": math.nan if spot is None else metrics.spot_beta(self.equity, self.start, self.capital, market.last_known(spot)),
-            "hedged_share": self._hedged_share,
+            "hedged_share": self.hedged_share,
         }
 
     @property
-    def _hedged_share(self) -> float:
+    def hedged_share(self) -> float:
         """Share of the bars with a position that is hedged; NaN with one leg, and where inverse contracts have no quantity of their own."""
         legs = [leg for leg in self._prepared.rule.legs if leg is not None]
         inverse = any(self._prepared.market.instruments[leg.contracts[0]].settle is Settle.INVERSE for leg in legs)
@@ -167,36 +202,10 @@ class Result:
             return math.nan
         return metrics.hedged_share(*(self.positions[name].to_numpy() for name in ("long_quantity", "short_quantity")))
 
-    @cached_property
-    def _beside(self) -> "Baselines":
+    def _made_beside(self) -> "Baselines":
         from backtest.baselines import baselines_of
 
         return baselines_of(self)
-
-    @property
-    def baselines(self) -> pd.DataFrame:
-        """What the same capital would have made otherwise, a row each: final_equity, returns, volatility, sharpe, max_drawdown, and what it is."""
-        return self._beside.table
-
-    @property
-    def baseline_curves(self) -> pd.DataFrame:
-        """Equity of each of `baselines` at midnights UTC, a column each, beginning with the capital."""
-        return self._beside.curves
-
-    @property
-    def baselines_left_out(self) -> dict[str, str]:
-        """Which of the usual baselines can't be made of this market or run, and why."""
-        return self._beside.left_out
-
-    @property
-    def by_rule(self) -> pd.DataFrame | None:
-        """A row a rule for several on one capital; None, as this is a run of one."""
-        return None
-
-    @property
-    def correlation(self) -> pd.DataFrame | None:
-        """Of the daily PnL of several rules on one capital; None, as this is a run of one."""
-        return None
 
     @cached_property
     def premium(self) -> pd.Series:
@@ -252,18 +261,6 @@ class Result:
         asked = {"size", "leverage", "margin"} | ({"resize"} if math.isfinite(self._prepared.rule.resize_factor) else set())
         return frozenset(names - asked) | ({"missing_funding"} if "funding" in names else frozenset())
 
-    def report(self, path: str | PathLike[str]) -> None:
-        """Write the report: one self-contained HTML file. Raises StorageError."""
-        from backtest.report.html import write_report
-
-        write_report(self, path)
-
-    def to_json(self, path: str | PathLike[str]) -> None:
-        """Write the JSON of the run. Raises StorageError."""
-        from backtest.report.json import write_json
-
-        write_json(self, path)
-
 
 def spot_of(market: Market, rule: Rule) -> str | None:
     """The spot that a rule's price risk is measured by: its own, else the market's only one of the same base; None without."""
@@ -272,6 +269,14 @@ def spot_of(market: Market, rule: Rule) -> str | None:
     base = market.instruments[legs[0].contracts[0]].base
     found = [item.id for item in market.instruments.values() if item.kind is Kind.SPOT and item.base == base]
     return own or (found[0] if len(found) == 1 else None)
+
+
+def ruined(equity: pd.Series) -> list[str]:
+    """What a reader must know of an equity that fell to zero, if it did."""
+    fallen = equity[equity <= 0.0]
+    if fallen.empty:
+        return []
+    return [f"Equity fell to or below zero at {utc(fallen.index[0].value)}; no lender would have gone on: lower size or leverage."]
 
 
 def same(value: object, default: object) -> bool:

@@ -99,17 +99,17 @@ def run_book(book: Book, market: Market, capital: float, execution: Execution, c
             raise type(error)(f"{label}: {error}") from None
     if not whole:
         check_together(prepared[0].rule, execution)
-    return finished_book(book, prepared, capital)
+    return finished_book(book, prepared, execution, capital)
 
 
-def finished_book(book: Book, prepared: Sequence[Prepared], capital: float) -> BookResult:
-    """Let the kernel decide for a book whose rules are prepared, one for each of its strategies."""
+def finished_book(book: Book, prepared: Sequence[Prepared], execution: Execution, capital: float) -> BookResult:
+    """Let the kernel decide for a book whose rules are prepared, one for each of its strategies. execution: what was asked of all of them."""
     logs = simulate_book(prepared, capital, shares=book.shares, exposure=book.exposure, drawdown=book.drawdown, pause=book.pause)
     results = {
         label: finished(strategy, one, capital * share, log)
         for (label, strategy), one, share, log in zip(book.strategies.items(), prepared, book.shares, logs, strict=False)
     }
-    return BookResult(book, results, logs[-1] if len(logs) > len(results) else None, capital)
+    return BookResult(book, results, logs[-1] if len(logs) > len(results) else None, execution, capital)
 
 
 def prepared_run(rule: Rule, market: Market, capital: float, execution: Execution, changes: dict[str, Any]) -> Prepared:
@@ -125,7 +125,8 @@ def finished(strategy: Strategy | Rule, prepared: Prepared, capital: float, log:
     """The result of what the kernel wrote."""
     refuse_overflow(prepared, log)
     note = no_trade_note(prepared, log.trades, capital)
-    prepared.notes.extend([] if note is None else [note])
+    if note is not None:
+        prepared = replace(prepared, notes=[*prepared.notes, note])
     return Result(strategy, prepared, capital, log)
 
 
@@ -170,7 +171,7 @@ def simulate_book(
 ) -> list[Log]:
     """Let the kernel decide for all rules of a book; the logs grow when it asks. One log a rule, and one of the reserve if the shares don't add up to 1.
 
-    All must be prepared on one market and one execution.
+    All must be prepared on one market, with one margin mode and the same rates of money.
     """
     market = prepared[0].market
     joint = join(prepared)

@@ -98,9 +98,24 @@ def rule_of(strategy: Strategy | Rule, market: Market, **changes: Any) -> Rule:
     """What a strategy trades on a market: its rule with these fields changed, then filtered and sized. A bare rule is only changed."""
     if isinstance(strategy, Rule):
         return replace(strategy, **changes)
-    rule = replace(strategy.rule(market), **changes)
-    seen = market.only(*strategy.patterns) if isinstance(strategy, Narrowed) else market
-    return filtered(rule, seen, filters_of(strategy.filters), sizers_of(strategy.sizers))
+    if isinstance(strategy, Narrowed):
+        market = market.only(*strategy.patterns)
+        rule = rule_of(strategy.inner, market, **changes)
+    else:
+        rule = replace(strategy.rule(market), **changes)
+    return filtered(rule, market, filters_of(strategy.filters), sizers_of(strategy.sizers))
+
+
+def with_parameters(strategy: Strategy, **parameters: Any) -> Strategy:
+    """A strategy with other parameters; of a narrowed one they are the inner strategy's."""
+    if isinstance(strategy, Narrowed):
+        return replace(strategy, inner=with_parameters(strategy.inner, **parameters))
+    return replace(strategy, **parameters)
+
+
+def parameters_of(strategy: Strategy | type[Strategy]) -> list[str]:
+    """The names of a strategy's parameters; of a narrowed one those of the inner strategy."""
+    return parameters_of(strategy.inner) if isinstance(strategy, Narrowed) else [item.name for item in fields(strategy)]
 
 
 def label_of(strategy: Strategy | Rule) -> str:

@@ -13,7 +13,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
@@ -25,7 +25,7 @@ from backtest.errors import CarryError, ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.market import DatasetInfo, Market
 from backtest.rule import Rule, shown
-from backtest.strategy import Strategy
+from backtest.strategy import Strategy, label_of, parameters_of, with_parameters
 
 MOST = 10_000  # combinations
 PATIENCE = 1.0  # seconds before progress is shown
@@ -80,8 +80,8 @@ def sweep(
     base = checked_strategy(strategy)
     if not isinstance(market, Market):
         raise ParameterError(f"a sweep needs a market: it got {shown(market)}; give bt.load_market(…)")
-    own, of_rule = ([item.name for item in fields(owner)] for owner in (base, Rule))
-    name = (base if isinstance(base, type) else type(base)).__name__
+    own, of_rule = parameters_of(base), [item.name for item in fields(Rule)]
+    name = base.__name__ if isinstance(base, type) else label_of(base)
     for key, value in parameters.items():
         if key not in own and key not in of_rule:
             raise ParameterError(f'unknown parameter "{key}" of {name}: {shown(value)}; {did_you_mean(key, sorted({*own, *of_rule}))}')
@@ -179,10 +179,10 @@ def one_run(
     """The metrics and final equity of one combination, and their currency. Raises as `run`."""
     from backtest.simulate import run
 
-    own = {item.name for item in fields(base)}
+    own = parameters_of(base)
     parameters = {key: value for key, value in chosen.items() if key in own}
     changes = {key: value for key, value in chosen.items() if key not in own}
-    strategy = base(**parameters) if isinstance(base, type) else replace(base, **parameters)
+    strategy = base(**parameters) if isinstance(base, type) else with_parameters(base, **parameters)
     result = run(strategy, market, capital=capital, execution=execution, **changes)
     return {**result.metrics, "final_equity": float(result.equity.iloc[-1])}, result.quote
 

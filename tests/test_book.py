@@ -279,3 +279,50 @@ def test_what_only_some_rules_can_have_is_asked_of_those(market: Market) -> None
     assert fitting(spots, bt.Execution(maker="long")).maker == "long"
     with pytest.raises(ParameterError, match="top_up needs a derivative leg"):
         run([spots, Rule(long=market.spot, max_hold="5h")], market, execution=bt.Execution(top_up=0.5))
+
+
+# ---------------------------------------------------------------- what a review found
+
+
+def test_why_nothing_was_traded_is_said_once(market: Market) -> None:
+    """Baselines run the same prepared rule again; their notes are their own."""
+    result = run(Rule(long=market.spot, short=market.perpetual, signal=np.zeros(len(market)), enter=1.0), market)
+    for shown in (repr(result), repr(result)):
+        assert shown.count("NO TRADE") == 1
+
+
+def test_filters_of_a_narrowed_strategy_hold_whatever_is_changed(market: Market) -> None:
+    never = Perpetual(filters=[bt.FundingWindow("1h")])
+    plain = run(never, market, enter=None)
+    narrowed = run(on(never, "*"), market, enter=None)
+    assert plain.trades["entered_at"].iloc[0] > run(Perpetual(), market).trades["entered_at"].iloc[0]
+    assert (narrowed.equity == plain.equity).all()
+
+
+def test_liquidations_point_at_the_trades_of_the_book(market: Market) -> None:
+    squeezed = Rule(long=market.spot, short=market.perpetual, leverage=60.0, size=0.5, cooldown="9h", resize=None)
+    free = bt.Execution(maintenance=0.012)
+    book = run({"late": Dated(), "squeezed": squeezed, "again": squeezed}, market, execution=free)
+    assert len(book.liquidations) > 2
+    for _, row in book.liquidations.iterrows():
+        trade = book.trades.loc[row["trade"]]
+        assert (trade["rule"], trade["contract"], trade["reason"]) == (row["rule"], row["contract"], "liquidation")
+
+
+def test_baselines_of_a_book_use_what_was_asked_of_all(market: Market) -> None:
+    """The first rule may be one that can't have some of it."""
+    one_leg, execution = (
+        Rule(long=market.spot, max_hold="5h", cooldown="50h"),
+        bt.Execution(top_up=0.9, transfer_delay="1h", transfer_fee=7.0),
+    )
+    first, second = (run([*rules], market, execution=execution, leverage=5.0) for rules in ((one_leg, Perpetual()), (Perpetual(), one_leg)))
+    always = [book.baselines.loc["always-on funding carry", "final_equity"] for book in (first, second)]
+    assert always[0] == always[1] == bt.run(
+        Rule(long=market.spot, short=market.perpetual), market, execution=execution
+    ).equity.iloc[-1]  # fmt: skip
+
+
+def test_a_sweep_of_a_narrowed_strategy_varies_its_own_parameters(market: Market) -> None:
+    sweep = bt.sweep(on(Perpetual(), "ETH*"), market, hold=["5h", "20h"])
+    assert sweep.strategy == "Perpetual on ETH*"
+    assert list(sweep.table["trades"]) == [len(run(Perpetual(hold=hold), market).trades) for hold in ("5h", "20h")]

@@ -515,8 +515,8 @@ def test_the_json_of_a_run_has_the_designs_keys(data: str, plain: None, here: Pa
     main(CashAndCarry, ["--data", data, "--enter", "none", "--exit", "none", "--min-days", "0", "--json", "run.json"])
     told = json.loads((here / "run.json").read_text())
     design = {"strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"}
-    beyond = {"quote", "execution", "fills", "notes", "liquidations", "daily", "baselines", "baselines_left_out"}
-    assert set(told) == design | beyond, "eight keys beyond the design's, for who checks a run or compares it"
+    beyond = {"version", "quote", "execution", "fills", "notes", "liquidations", "daily", "baselines", "baselines_left_out"}
+    assert set(told) == design | beyond, "nine keys beyond the design's, for who checks a run or compares it"
     assert set(told["dataset"]) == {"name", "hash", "simulated"}
     assert set(told["metrics"]) == {
         "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover",

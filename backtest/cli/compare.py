@@ -4,10 +4,10 @@ carry compare calm.json bold.json --names calm bold --html comparison.html
 """
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backtest.cli.parser import add_command
+from backtest.cli.text import print_or_write
 
 if TYPE_CHECKING:
     from backtest.cli.parser import Commands
@@ -47,19 +47,4 @@ def add(commands: "Commands") -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from backtest.compare import compare
 
-    comparison = compare(*arguments.files, names=arguments.names)
-    if arguments.json:
-        comparison.to_json(arguments.json)
-        _tell("JSON", arguments.json)
-    if arguments.html:
-        comparison.report(arguments.html)
-        _tell("Page", arguments.html)
-    if not (arguments.json or arguments.html):
-        print(comparison)
-    return 0
-
-
-def _tell(what: str, path: str) -> None:
-    """Name the file that was written; a pipe or a device gets the content and nothing more."""
-    if Path(path).expanduser().is_file():
-        print(f"{what}: {path}")
+    return print_or_write(compare(*arguments.files, names=arguments.names), arguments)

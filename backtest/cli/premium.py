@@ -7,10 +7,10 @@ carry premium data/all --instruments 'ETHUSDT-*' --html premium.html
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backtest.cli.parser import add_command, time_option
+from backtest.cli.text import print_or_write
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.strategy import add_loading
 
@@ -77,22 +77,7 @@ def add(commands: "Commands") -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    view = _view(arguments)
-    if arguments.json:
-        view.to_json(arguments.json)
-        _tell("JSON", arguments.json)
-    if arguments.html:
-        view.report(arguments.html)
-        _tell("Page", arguments.html)
-    if not (arguments.json or arguments.html):
-        print(view)
-    return 0
-
-
-def _tell(what: str, path: str) -> None:
-    """Name the file that was written; a pipe or a device gets the content and nothing more."""
-    if Path(path).expanduser().is_file():
-        print(f"{what}: {path}")
+    return print_or_write(_view(arguments), arguments)
 
 
 def _view(arguments: argparse.Namespace) -> "Overview":

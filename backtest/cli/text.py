@@ -3,12 +3,37 @@
 print(text_table([("file", "rows"), ("spot.csv", "3")], "<>"))
 """
 
+import argparse
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
 WIDTH = 80
+
+
+class View(Protocol):
+    """What a command shows: printed as a table, or written as JSON and as a page."""
+
+    def to_json(self, path: str) -> None:
+        """Write it for machines."""
+
+    def report(self, path: str) -> None:
+        """Write it as a page."""
+
+
+def print_or_write(view: View, arguments: argparse.Namespace) -> int:
+    """Write what --json and --html ask for and name the files, or print the table; exit code 0. A pipe or a device gets the content and nothing more."""
+    for what, path, write in (("JSON", arguments.json, view.to_json), ("Page", arguments.html, view.report)):
+        if path:
+            write(path)
+            if Path(path).expanduser().is_file():
+                print(f"{what}: {path}")
+    if not (arguments.json or arguments.html):
+        print(view)
+    return 0
 
 
 def text_table(rows: Sequence[Sequence[str]], sides: str) -> str:

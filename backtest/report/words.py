@@ -52,7 +52,7 @@ METRICS = (
     Metric("trades", "trades", "count", "from first fill to last; open ones too"),
     Metric("win_rate", "win rate", "percent", "share of trades with a gain"),
     Metric("avg_hold_days", "average hold, days", "days", "first fill to last"),
-    Metric("turnover", "turnover", "ratio", "traded notional over capital"),
+    Metric("turnover", "turnover", "ratio", "notional traded a year over mean equity"),
     Metric("spot_beta", "beta to spot", "slope", "change of equity in % for each % of the spot, day by day; near 0 is delta-neutral"),
     Metric("hedged_share", "hedged bars", "percent", "of the bars with a position: both legs of equal base quantity"),
 )
