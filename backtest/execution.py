@@ -5,6 +5,7 @@ None takes the venue's rule-book, quotes and series where the data have them. Th
     bt.Execution(maker="short", impact=0.02, participation=0.05, latency="1min")
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeGuard
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from backtest.errors import ParameterError
-from backtest.instruments import Kind
+from backtest.instruments import Instrument, Kind, Settle
 from backtest.rule import MOST, Duration, Rule, Signal, choice, duration, instant, number, param, shown
 
 WHOLE = 1e-9  # two shares of the capital add up to 1 but for rounding
@@ -223,7 +224,7 @@ def check_together(rule: Rule, execution: Execution) -> None:
         raise ParameterError(f"top_up needs a derivative leg: top_up={execution.top_up:g} with spots only; leave it out")
 
 
-def fitting(rule: Rule, execution: Execution) -> Execution:
+def fitting(rule: Rule, execution: Execution, instruments: Mapping[str, Instrument]) -> Execution:
     """An execution without what this rule's legs can't have: of a book it is asked of the rules that can."""
     changes: dict[str, Any] = {}
     present = [leg is not None for leg in rule.legs]
@@ -231,7 +232,9 @@ def fitting(rule: Rule, execution: Execution) -> Execution:
         changes |= {"policy": LegPolicy.WAIT, "patience": None}
     if execution.maker in (MakerLegs.LONG, MakerLegs.SHORT) and not present[execution.makers.index(True)]:
         changes["maker"] = MakerLegs.NONE
-    if execution.top_up is not None and all(leg is None or leg.kind is Kind.SPOT for leg in rule.legs):
+    items = [instruments.get(name) for leg in rule.legs if leg is not None for name in leg.contracts]
+    inverse = any(item is not None and item.settle is Settle.INVERSE for item in items)
+    if execution.top_up is not None and (inverse or all(leg is None or leg.kind is Kind.SPOT for leg in rule.legs)):
         changes |= {"top_up": None, "transfer_delay": None, "transfer_fee": 0.0}
     return replace(execution, **changes) if changes else execution
 

@@ -146,6 +146,10 @@ class Market:
     def __repr__(self) -> str:
         return f"<Market {self.info.name}: {len(self.instruments)} instruments, {len(self)} bars, {self.clock[0]:%Y-%m-%d} to {self.clock[-1]:%Y-%m-%d}>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: without what was computed, which is computed again when asked for."""
+        return self.__dict__ | {"_memo": {}}
+
     def memo(self, key: Hashable, build: Callable[[], Built]) -> Built:
         """What `build` returns, computed once per key."""
         if key not in self._memo:

@@ -92,11 +92,12 @@ def run_book(book: Book, market: Market, capital: float, execution: Execution, c
     for (label, strategy), share in zip(book.strategies.items(), book.shares, strict=True):
         try:
             rule = rule_of(strategy, market, **changes)
-            own = fitting(rule, execution)
+            own = fitting(rule, execution, market.instruments)
             whole = whole or own is execution
             prepared.append(prepared_run(rule, market, capital * share, own, changes))
         except CarryError as error:
-            raise type(error)(f"{label}: {error}") from None
+            beside = f" ({', '.join(changes)} given to a book is asked of every rule)" if changes else ""
+            raise type(error)(f"{label}: {error}{beside}") from None
     if not whole:
         check_together(prepared[0].rule, execution)
     return finished_book(book, prepared, execution, capital)

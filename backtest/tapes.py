@@ -188,7 +188,10 @@ def orders_tape(market: Market, rule: Rule, execution: Execution, slot: int, tap
 def numbers(name: str, values: Any) -> Floats:
     """Values as floats; ParameterError if they are none."""
     try:
-        return np.asarray(values, dtype=np.float64)
+        if np.iscomplexobj(values):
+            raise TypeError("they have no order")
+        out: Floats = np.ma.asarray(values, dtype=np.float64).filled(np.nan)  # what a mask hides is unknown
+        return out
     except (ValueError, TypeError):
         raise ParameterError(f"{name} must be numbers, one value a bar: it has {np.asarray(values).dtype} values") from None
 

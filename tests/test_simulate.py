@@ -1,5 +1,6 @@
 """From a rule to a run: what is refused and how, what the kernel is handed, and runs small enough to work by hand."""
 
+import pickle
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -660,3 +661,21 @@ def test_rules_that_are_known_from_later_days_only_are_told() -> None:
         "margin of 2021-09-24; carry venues binance --at 2021-01-01 shows them."
     )
     assert assumed_rules([(leg, tables) for leg in legs], pd.Timestamp("2024-10-01", tz="UTC")) == []
+
+
+def test_a_signals_mask_hides_what_it_covers(market: Market) -> None:
+    ones = np.ones(len(market))
+    with pytest.raises(ParameterError, match="^signal is unknown"):
+        run_carry(market, signal=np.ma.masked_array(ones, mask=True), enter=0.5)
+    half = np.ma.masked_array(ones, mask=np.arange(len(market)) < 50)
+    assert run_carry(market, signal=half, enter=0.5).trades["entered_at"].iloc[0] == market.clock[50]
+    with pytest.raises(ParameterError, match="^signal must be numbers, one value a bar: it has complex128 values$"):
+        run_carry(market, signal=ones * 1j, enter=0.5)
+
+
+def test_results_and_markets_in_use_can_be_pickled(market: Market) -> None:
+    rule = carry(market, signal=bt.annualized_funding(market), enter=-9.0)
+    result = run(rule, market)
+    again = pickle.loads(pickle.dumps(result))
+    assert (again.equity == result.equity).all()
+    assert (run(rule, pickle.loads(pickle.dumps(market))).equity == result.equity).all()
