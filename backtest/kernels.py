@@ -1569,6 +1569,8 @@ def look_around(
             if rules[i].top_up > 0.0:
                 period = terms[accounts[j].period]
                 account.accrued_beside += accrued(Desk(accounts[j], rules[j], legs[j, 0], legs[j, 1], period[0], period[1], pool))
+    if pool.exposure < np.inf and account.allowance <= ROUNDING * pool.exposure * abs(pool.equity):
+        account.allowance = 0.0
 
 
 @kernel

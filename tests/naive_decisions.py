@@ -240,7 +240,8 @@ class Decisions(Books):
         if self.pot.exposure is None:
             return math.inf
         others = math.fsum(one.exposed(bar) for one in self.pot.accounts if isinstance(one, Decisions) and one is not self)
-        return max(self.pot.exposure * self.pot.equity - others, 0.0)
+        limit = self.pot.exposure * self.pot.equity
+        return limit - others if limit - others > 1e-9 * abs(limit) else 0.0
 
     def exposed(self, bar: int) -> float:
         """What the first slot holds, or aims at while the trade isn't leaving, in quote currency."""
