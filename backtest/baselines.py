@@ -40,6 +40,8 @@ HOLD_SPOT, BILLS, ALWAYS_ON, ZERO_COST, DOUBLE_COST = NAMES = (
 COSTS = ("fee", "taker_fee", "unit_fee", "delivery_fee", "delivery_unit_fee", "liquidation_fee")  # of TERMS, but for spread and impact
 COST_WORDS = "trading, delivery, liquidation and transfer fees, spreads and impact"
 RISK_FREE = "risk_free"
+NO_TRADE = "NO TRADE: "  # how a run's note on that begins
+NEARLY_ALL = 0.95  # of what was to be bought; what prices move from a decision to its fill is no shortfall
 
 
 @dataclass(frozen=True)
@@ -108,25 +110,54 @@ def gathered(makers: Mapping[str, Callable[[], Baseline]], start: pd.Timestamp, 
 def hold_spot(market: Market, rules: Sequence[Rule], execution: Execution, capital: float) -> Baseline:
     """The spot bought at the first open that can be and kept, for all the capital. DataError without a spot."""
     spots = {spot_leg(market, rule): for_legs(execution, rule, Kind.SPOT) for rule in one_an_asset(market, rules)}
-    equity = _together([Rule(long=spot, size=1.0) for spot in spots], list(spots.values()), market, capital)
+    runs = _together([Rule(long=spot, size=1.0) for spot in spots], list(spots.values()), market, capital)
     names, parts = " and ".join(map(str, spots)), "all the capital" if len(spots) == 1 else "equal parts of the capital"
-    return Baseline(equity, f"{names} bought for {parts} and kept, with the run's execution")
+    short = told_short(runs)
+    return Baseline(_sum(runs), f"{names} {'to be ' if short else ''}bought for {parts} and kept, with the run's execution{short}")
 
 
 def always_on(market: Market, rules: Sequence[Rule], execution: Execution, capital: float) -> Baseline:
     """Spot against the perpetual from the first bar to the last, all other fields of the rule at their defaults. DataError without one of them."""
     chosen = one_an_asset(market, rules)
     pairs = [Rule(long=spot_leg(market, rule), short=perpetual_leg(market, rule)) for rule in chosen]
-    equity = _together(pairs, [for_legs(execution, rule, Kind.SPOT, Kind.PERPETUAL) for rule in chosen], market, capital)
+    runs = _together(pairs, [for_legs(execution, rule, Kind.SPOT, Kind.PERPETUAL) for rule in chosen], market, capital)
     told = ", ".join(f"long {pair.long} and short {pair.short}" for pair in pairs) + (" in equal parts" if len(pairs) > 1 else "")
-    return Baseline(equity, f"{told} all the time, size {pairs[0].size:g}, leverage {pairs[0].leverage:g}, with the run's execution")
+    settings = f"size {pairs[0].size:g}, leverage {pairs[0].leverage:g}, with the run's execution"
+    return Baseline(_sum(runs), f"{told} all the time, {settings}{told_short(runs)}")
 
 
-def _together(rules: Sequence[Rule], executions: Sequence[Execution], market: Market, capital: float) -> pd.Series:
-    """Equity of rules that each have an equal part of the capital."""
+def _together(rules: Sequence[Rule], executions: Sequence[Execution], market: Market, capital: float) -> list[Result]:
+    """Runs of rules that each have an equal part of the capital. DataError where one of them can't trade."""
     part = capital / len(rules)
-    curves = [run(rule, market, capital=part, execution=own).equity for rule, own in zip(rules, executions, strict=True)]
-    return sum(curves[1:], start=curves[0])
+    runs = [run(rule, market, capital=part, execution=own) for rule, own in zip(rules, executions, strict=True)]
+    for one in runs:
+        if one.fills.empty:
+            why = next((note.removeprefix(NO_TRADE) for note in one.notes if note.startswith(NO_TRADE)), "no order was filled")
+            raise DataError(f"nothing of {one._prepared.rule.long} could be bought: {why.removesuffix('.')}")
+    return runs
+
+
+def _sum(runs: Sequence[Result]) -> pd.Series:
+    """Equity of several runs together."""
+    return sum((one.equity for one in runs[1:]), start=runs[0].equity)
+
+
+def told_short(runs: Sequence[Result]) -> str:
+    """Of which legs only a part could be bought, and how much of what was wanted; nothing where all was."""
+    parts = {str(one._prepared.rule.long): bought(one) for one in runs}
+    told = [
+        f"{part:.2g}%" if len(parts) == 1 else f"{part:.2g}% of {leg}"
+        for leg, share in parts.items()
+        if (part := 100 * share) < 100 * NEARLY_ALL
+    ]
+    return f"; only {' and '.join(told)} of that was bought" if told else ""
+
+
+def bought(result: Result) -> float:
+    """What the first trade's entry bought on its long leg, as a fraction of size times capital."""
+    fills = result.fills
+    entry = fills[(fills["trade"] == 0) & (fills["slot"] == "long") & (fills["action"] == "entry")]
+    return float((entry["quantity"] * entry["reference"]).sum()) / (result._prepared.rule.size * result.capital)
 
 
 def one_an_asset(market: Market, rules: Sequence[Rule]) -> list[Rule]:

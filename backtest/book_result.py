@@ -15,7 +15,6 @@ import pandas as pd
 from backtest import kernels as k
 from backtest import ledger, metrics
 from backtest.book import Book
-from backtest.currency import mixed_quotes
 from backtest.execution import Execution
 from backtest.result import Finished, Log, Result, ruined, spot_of
 from backtest.tapes import Integers
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 
 LEGS = ("long", "short")
+MIXED = "MIXED CURRENCIES"  # how notes on that begin
 
 
 class BookResult(Finished):
@@ -162,15 +162,29 @@ class BookResult(Finished):
         lists = {label: one.notes for label, one in self.results.items()}
         shared = [note for note in next(iter(lists.values())) if all(note in other for other in lists.values())]
         own = [f"{label}: {note}" for label, notes in lists.items() for note in notes if note not in shared]
-        legs = [leg for one in self.results.values() for leg in one._prepared.rule.legs if leg is not None]
-        mixed = mixed_quotes([self._market.instruments[leg.contracts[0]] for leg in legs])
-        return [*(note for note in mixed if note not in shared), *shared, *own, *ruined(self.equity)]
+        mixed = [] if any(note.startswith(MIXED) for note in shared) else self._mixed_cash()
+        return [*mixed, *shared, *own, *ruined(self.equity)]
+
+    def _mixed_cash(self) -> list[str]:
+        """A warning where the book's cash is of several currencies, in a list; what that does to a premium is told of the rule that has it."""
+        first: dict[str, str] = {}
+        for label, one in self.results.items():
+            for leg in one._prepared.rule.legs:
+                if leg is not None:
+                    first.setdefault(self._market.instruments[leg.contracts[0]].quote, label)
+        if len(first) < 2:
+            return []
+        told = " and ".join(f"{quote} ({label})" for quote, label in first.items())
+        return [f"{MIXED}: the book holds cash in {told}: nothing converts it, and all is added one to one."]
 
     @cached_property
     def rule_text(self) -> dict[str, str]:
         """What each rule trades, the limits in total, and the settings that all rules have alike."""
         book, texts = self._book, [one.rule_text for one in self.results.values()]
-        legs = {label: " / ".join(text[name] for name in LEGS if name in text) for label, text in zip(self.results, texts, strict=True)}
+        legs = {
+            f"rule {label}": " / ".join(text[name] for name in LEGS if name in text)
+            for label, text in zip(self.results, texts, strict=True)
+        }  # "rule" in front, as a label may be that of a setting
         limits = {"exposure": book.exposure, "drawdown": book.drawdown, "pause": book.pause}
         totals = {f"{name} in total": str(value) for name, value in limits.items() if value is not None}
         alike = {name: value for name, value in texts[0].items() if name not in LEGS and all(text.get(name) == value for text in texts)}

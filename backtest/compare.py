@@ -23,6 +23,7 @@ import pandas as pd
 
 from backtest import metrics
 from backtest._version import __version__
+from backtest.book import named
 from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution
 from backtest.rule import is_finite, shown
@@ -36,6 +37,7 @@ KEYS: dict[str, tuple[type, ...]] = {
 KINDS = {str: "a text", dict: "an object", int: "a number"}
 REMEDY = "give a file that --json or result.to_json has written"
 COSTS = {"zero": "zero cost", "double": "double cost"}  # names of the baselines
+OF_BASELINE = ("final_equity", "total_return")
 OVER_COMMON_DAYS = ("total_return", "annual_return", "annual_volatility", "sharpe", "max_drawdown")
 LEGS = ("long", "short")
 EXECUTED = frozenset(item.name for item in fields(Execution)) | {"missing_funding", "size", "leverage"}
@@ -178,6 +180,8 @@ def compare(*runs: Any, names: Sequence[str] | None = None) -> Comparison:
 
 def checked_names(names: Sequence[str], count: int) -> list[str]:
     """Names as a user gives them; ParameterError unless there is one for each run and none stands twice."""
+    if not isinstance(names, Iterable):
+        raise ParameterError(f"names must be texts, one for each run: names={named(names)}; leave them out for the strategies' own")
     chosen = [names] if isinstance(names, str) else list(names)
     if len(chosen) != count:
         raise ParameterError(f"names must be one for each run: {len(chosen)} for {count} runs; leave them out for the strategies' own")
@@ -215,7 +219,7 @@ def read_run(given: Any) -> Compared:
         if hasattr(given, "rule")
         else "give results, or paths to their JSON files"
     )
-    raise ParameterError(f"a comparison takes results of runs: it got {shown(given)}; {hint}")
+    raise ParameterError(f"a comparison takes results of runs: it got {named(given)}; {hint}")
 
 
 def from_result(result: Any) -> Compared:
@@ -247,19 +251,23 @@ def from_json(path: Path) -> Compared:
         if key not in document:
             raise DataError(f'{path}: this is no run\'s JSON: the key "{key}" is missing; {REMEDY}')
         if not isinstance(document[key], kinds) or isinstance(document[key], bool):
-            raise DataError(f'{path}: "{key}" must be {KINDS[kinds[0]]}: {shown(document[key])}; {REMEDY}')
+            raise DataError(f'{path}: "{key}" must be {KINDS[kinds[0]]}: {brief(document[key])}; {REMEDY}')
     if "daily" not in document:
         raise DataError(f'{path}: it is older than daily equity in JSON: the key "daily" is missing; write it again with --json')
+    check_values(path, document)
+    start, end = (time_of(path, key, document[key]) for key in ("start", "end"))
+    if end <= start:
+        raise DataError(f'{path}: "end" must be after "start": {document["end"]} and {document["start"]}; {REMEDY}')
     dataset = document["dataset"]
-    baselines = pd.DataFrame([row for row in document.get("baselines") or [] if isinstance(row, dict) and "name" in row])
+    baselines = baselines_of(path, document.get("baselines"))
     return Compared(
         strategy=document["strategy"],
         params=document["params"],
         dataset=Data(str(dataset.get("name")), str(dataset.get("hash")), bool(dataset.get("simulated"))),
         capital=float(document["capital"]),
         quote=document["quote"],
-        start=time_of(path, "start", document["start"]),
-        end=time_of(path, "end", document["end"]),
+        start=start,
+        end=end,
         bars=document["bars"],
         settings={key: str(value) for key, value in document["execution"].items()},
         metrics=numbers(path, "metrics", document["metrics"]),
@@ -267,8 +275,41 @@ def from_json(path: Path) -> Compared:
         final_equity=float(document["final_equity"]),
         daily=daily_of(path, document["daily"]),
         version=str(document.get("version") or ""),
-        baselines=lambda: baselines.set_index("name") if len(baselines) else baselines,
+        baselines=lambda: baselines,
     )
+
+
+def check_values(path: Path, document: Mapping[str, Any]) -> None:
+    """DataError for numbers that no run has."""
+    rules = {"capital": ("a finite number above 0", True), "final_equity": ("a finite number", False), "bars": ("a number above 0", True)}
+    for key, (wanted, above) in rules.items():
+        value = document[key]
+        if not is_finite(value) or (above and not value > 0):
+            raise DataError(f'{path}: "{key}" must be {wanted}: {brief(value)}; {REMEDY}')
+    if not document["attribution"]:
+        raise DataError(f'{path}: "attribution" must name the sources of PnL: it is empty; {REMEDY}')
+
+
+def brief(value: object) -> str:
+    """A value of a file in a message, however many digits it has."""
+    return (
+        "an integer beyond all floats" if isinstance(value, int) and not isinstance(value, bool) and not is_finite(value) else shown(value)
+    )
+
+
+def baselines_of(path: Path, rows: Any) -> pd.DataFrame:
+    """The baselines in a run's JSON by their names; an empty table without any."""
+    found: dict[str, dict[str, float]] = {}
+    if rows is not None and not isinstance(rows, list):
+        raise DataError(f'{path}: "baselines" must be a list: {brief(rows)}; {REMEDY}')
+    for row in rows or []:
+        name = row.get("name") if isinstance(row, dict) else None
+        if not isinstance(name, str):
+            raise DataError(f'{path}: each of "baselines" must be an object with a "name": {brief(row)}; {REMEDY}')
+        if name in found:
+            raise DataError(f'{path}: "{name}" stands twice in "baselines"; {REMEDY}')
+        found[name] = numbers(path, f"baselines: {name}", {key: row.get(key) for key in OF_BASELINE})
+    return pd.DataFrame.from_dict(found, orient="index", columns=list(OF_BASELINE), dtype=float)
 
 
 def loaded(path: Path) -> dict[str, Any]:
@@ -277,7 +318,7 @@ def loaded(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: it can't be read: {error.strerror or error}; {REMEDY}") from None
-    except ValueError as error:  # no JSON, or no text at all
+    except (ValueError, RecursionError) as error:  # no JSON, or no text at all
         raise DataError(f"{path}: this is no JSON ({error}); {REMEDY}") from None
     if not isinstance(document, dict):
         raise DataError(f"{path}: this is no run's JSON: it holds no object; {REMEDY}")
@@ -287,8 +328,10 @@ def loaded(path: Path) -> dict[str, Any]:
 def time_of(path: Path, key: str, text: str) -> pd.Timestamp:
     """An instant in UTC."""
     try:
-        return pd.Timestamp(text).as_unit("ns").tz_convert("UTC")
-    except (ValueError, TypeError):
+        if pd.isna(stamp := pd.Timestamp(text)):
+            raise ValueError("no time")
+        return stamp.as_unit("ns").tz_convert("UTC")
+    except (ValueError, TypeError, OverflowError):
         raise DataError(f'{path}: "{key}" must be a time in UTC: {shown(text)}; {REMEDY}') from None
 
 
@@ -296,7 +339,7 @@ def numbers(path: Path, key: str, values: Mapping[str, Any]) -> dict[str, float]
     """The numbers of an object; null is NaN."""
     for name, value in values.items():
         if value is not None and not is_finite(value):
-            raise DataError(f'{path}: "{name}" in "{key}" must be a number: {shown(value)}; {REMEDY}')
+            raise DataError(f'{path}: "{name}" in "{key}" must be a number: {brief(value)}; {REMEDY}')
     return {name: np.nan if value is None else float(value) for name, value in values.items()}
 
 

@@ -20,18 +20,20 @@ class Fault(NamedTuple):
     first: str = ""
 
 
-def fault(name: str, file: str, *texts: str) -> Fault:
+def fault(name: str, file: str, *texts: str, first: str = "") -> Fault:
     """texts: old, new, and so on."""
-    return Fault(name, file, tuple(zip(texts[::2], texts[1::2], strict=True)))
+    return Fault(name, file, tuple(zip(texts[::2], texts[1::2], strict=True)), first)
 
 
 def near(first: str, *faults: Fault) -> list[Fault]:
-    """Faults that this quick test is likely to notice."""
-    return [one._replace(first=first) for one in faults]
+    """Faults that this quick test is likely to notice, where they don't name another."""
+    return [one if one.first else one._replace(first=first) for one in faults]
 
 
 ORDERED = "            if account.phase != FLAT and (account.phase == ROLLING or waiting(long, short)):\n"
-MARGIN = "                if rule.margin != OFF or t == rule.deleverage_bar:\n                    forced = check_margin(desk, trade, fills[i])\n"
+MARGIN = (
+    "                if rule.margin != OFF or t == rule.deleverage_bar:\n                    forced = check_margin(desk, trade, fills[i])\n"
+)
 SETTLE = "                if t >= pair.long_expiry_bar or t >= pair.short_expiry_bar:\n                    forced = settle(desk, pair, trade, fills[i]) or forced\n"
 EARLY_MARGIN = """            pool.drawn = 0.0
             if account.phase != FLAT and (rule.margin != OFF or t == rule.deleverage_bar) and check_margin(desk, trades[i, account.trades], fills[i]):
@@ -79,7 +81,9 @@ HOLD_UNTIL = "account.time_bar = first_at(stamps, account.opened + rule.max_hold
 REMEMBER = '("reason", i8), ("started", i8)'
 WITHIN = "ratio > rule.resize_factor or ratio < 1.0 / rule.resize_factor"
 TRANCHE = "    if account.tranche < account.tranches:\n        horizon = min(horizon, account.due_bar)\n"
-NEW_PERIOD = "                guard_both(Desk(account, rule, legs[i, 0], legs[i, 1], terms[account.period, 0], terms[account.period, 1], pool))\n"
+NEW_PERIOD = (
+    "                guard_both(Desk(account, rule, legs[i, 0], legs[i, 1], terms[account.period, 0], terms[account.period, 1], pool))\n"
+)
 ROLL_LEVELS = "    if rule.legs == 2:\n        set_levels(account, rule, other, (short.price_open - long.price_open) / long.price_open)\n"
 LEAVE_OLD = "    trade_leg(desk, slot, -quantity, True, ROLLED, fills[account.fills])\n"
 ENTER_NEW = "    trade_leg(desk, slot, quantity, True, ROLLED, fills[account.fills])\n"
@@ -107,15 +111,15 @@ FAULTS = [
         fault("order: interest before fills", KERNELS,
               "account.borrow_rate_before = borrow[t + 1], borrow[t]", "account.borrow_rate_before = borrow[t + 1], borrow[t + 1]",
               "account.idle_rate_before = idle[t + 1], idle[t]", "account.idle_rate_before = idle[t + 1], idle[t + 1]"),
-        fault("order: margin before fills", KERNELS, MARGIN, "", ORDERED, EARLY_MARGIN + ORDERED),
+        fault("order: margin before fills", KERNELS, MARGIN, "", ORDERED, EARLY_MARGIN + ORDERED, first="test_golden::test_a_position_is_margined_from_the_bar_that_fills_it_until_the_open_that_closes_it"),
         fault("order: margin before funding", KERNELS,
               "account = leg.collateral + backing + leg.quantity * (leg.margin_accrual -",
-              "account = leg.collateral + backing + leg.quantity * (leg.margin_accrual_before -"),
-        fault("order: expiry before margin", KERNELS, MARGIN + SETTLE, SETTLE + MARGIN.replace("fills[i])", "fills[i]) or forced")),
+              "account = leg.collateral + backing + leg.quantity * (leg.margin_accrual_before -", first="test_golden::test_funding_of_the_bar_counts_before_its_margin_check"),
+        fault("order: expiry before margin", KERNELS, MARGIN + SETTLE, SETTLE + MARGIN.replace("fills[i])", "fills[i]) or forced"), first="test_golden::test_a_liquidation_goes_before_the_settlement_of_its_bar"),
         fault("order: expiry before fills", KERNELS, SETTLE, "", ORDERED, EARLY_SETTLE + ORDERED),
-        fault("order: decision before margin", KERNELS, MARGIN, EARLY_INSIDE + MARGIN),
-        fault("order: decision before expiry", KERNELS, SETTLE, EARLY_INSIDE + SETTLE),
-        fault("order: decision before fills", KERNELS, ORDERED, EARLY + ORDERED),
+        fault("order: decision before margin", KERNELS, MARGIN, EARLY_INSIDE + MARGIN, first="test_golden::test_an_exit_fills_before_the_expiry_of_its_bar_and_an_expiry_goes_before_the_decision"),
+        fault("order: decision before expiry", KERNELS, SETTLE, EARLY_INSIDE + SETTLE, first="test_golden::test_an_exit_fills_before_the_expiry_of_its_bar_and_an_expiry_goes_before_the_decision"),
+        fault("order: decision before fills", KERNELS, ORDERED, EARLY + ORDERED, first="test_golden::test_an_exit_fills_before_the_expiry_of_its_bar_and_an_expiry_goes_before_the_decision"),
         fault("order: decision filled at the open of its own bar", KERNELS, "= tape[OPEN, i], tape[CLOSE, i]", "= tape[OPEN, before], tape[CLOSE, i]"),
         fault("order: short slot's margin first", KERNELS, LIQUIDATE_LONG + LIQUIDATE_SHORT, LIQUIDATE_LONG.replace("LONG", "SHORT") + LIQUIDATE_SHORT.replace("SHORT", "LONG")),
         fault("order: no entry at the close of a bar that ended a trade", KERNELS, "if rule.cooldown > 0 and account.trades > 0 else t\n", "if rule.cooldown > 0 and account.trades > 0 else t + 1\n"),
@@ -159,10 +163,10 @@ FAULTS = [
         # margin
         fault("collateral not divided by leverage", KERNELS, "abs(quantity) * entry / terms.leverage", "abs(quantity) * entry"),
         fault("worst mark on the wrong side", KERNELS, WORST, "mark = leg.high if leg.quantity > 0.0 else leg.low"),
-        fault("margin at the close", KERNELS, WORST, "mark = leg.close"),
-        fault("extremes of trades for those of the mark", TAPES, "extreme = np.where(np.isnan(raw(mark)), extreme, raw(mark))", "pass"),
-        fault("maintenance deduction ignored in the check", KERNELS, "terms.tier_rate[k] - terms.tier_deduction[k]", "terms.tier_rate[k]"),
-        fault("maintenance deduction ignored in the breach of a short", KERNELS, "(bound + rate * accrual + deduction)", "(bound + rate * accrual)"),
+        fault("margin at the close", KERNELS, WORST, "mark = leg.close", first="test_golden::test_a_short_at_leverage_ten_is_liquidated_where_its_account_meets_the_maintenance"),
+        fault("extremes of trades for those of the mark", TAPES, "extreme = np.where(np.isnan(raw(mark)), extreme, raw(mark))", "pass", first="test_golden::test_a_short_at_leverage_ten_is_liquidated_where_its_account_meets_the_maintenance"),
+        fault("maintenance deduction ignored in the check", KERNELS, "terms.tier_rate[k] - terms.tier_deduction[k]", "terms.tier_rate[k]", first="test_golden::test_a_tiered_long_breaches_by_rate_and_deduction_of_its_notional"),
+        fault("maintenance deduction ignored in the breach of a short", KERNELS, "(bound + rate * accrual + deduction)", "(bound + rate * accrual)", first="test_golden::test_a_tiered_short_breaches_by_rate_and_deduction_of_its_notional"),
         fault("maintenance deduction ignored in the breach of a long", KERNELS, "(bound - rate * accrual - deduction)", "(bound - rate * accrual)"),
         fault("tier below the notional's in the check", KERNELS, "notional > terms.tier_floor[k + 1]", "notional > 1.1 * terms.tier_floor[k + 1]"),
         fault("first tier for all in the check", KERNELS, "while k + 1 < terms.tiers and", "while k + 1 < 1 and"),
@@ -195,80 +199,80 @@ FAULTS = [
         fault("expiry one bar late", TAPES, "bars = np.searchsorted(market.stamps, ends)\n", 'bars = np.searchsorted(market.stamps, ends, "right")\n'),
         fault("settled at the end of its bar", KERNELS, "trade.exited = max(trade.exited, pair.short_expiry)", "trade.exited = max(trade.exited, account.stamp)"),
         fault("contract offered when it expires", CURVE, "open_to_entry = (ahead > 0)", "open_to_entry = (ahead >= 0)"),
-        fault("min_days exclusive", CURVE, "ahead >= whole_days(leg.min_days)", "ahead > whole_days(leg.min_days)"),
-        fault("min_days ignored", CURVE, "ahead >= whole_days(leg.min_days)", "ahead > 0"),
+        fault("min_days exclusive", CURVE, "ahead >= whole_days(leg.min_days)", "ahead > whole_days(leg.min_days)", first="test_golden::test_a_chain_offers_the_nearest_contract_with_enough_days"),
+        fault("min_days ignored", CURVE, "ahead >= whole_days(leg.min_days)", "ahead > 0", first="test_golden::test_a_chain_offers_the_nearest_contract_with_enough_days"),
         # entries and sizes
         fault("enter exclusive", KERNELS, "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >=", "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >"),
         fault("missing signal enters", KERNELS,
               "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >=", "if rule.plus != 0 and not plus.entry.values[rule.bars_at + t] <",
-              "nearest = final if jump else t", "nearest = t"),
+              "nearest = final if jump else t", "nearest = t", first="test_golden::test_both_sides_try_plus_first_and_each_reads_its_own_signals"),
         fault("side −1 tried first", KERNELS, TRY_PLUS + TRY_MINUS, TRY_MINUS.replace("elif", "if") + TRY_PLUS.replace("if", "elif")),
         fault("side −1 buys", KERNELS, AIM_LONG, "aim(long, long_terms, quantity)", AIM_SHORT, "aim(short, short_terms, -quantity)"),
         fault("side −1 of one leg buys", KERNELS, AIM_LONG, "aim(long, long_terms, quantity if short_terms.present == 0 else side * quantity)"),
         fault("legs swapped", KERNELS, AIM_LONG, "aim(long, long_terms, -side * quantity)", AIM_SHORT, "aim(short, short_terms, side * quantity)"),
-        fault("entry signal not mirrored", TAPES, "np.where(offering, sign * table[", "np.where(offering, table["),
+        fault("entry signal not mirrored", TAPES, "np.where(offering, sign * table[", "np.where(offering, table[", first="test_golden::test_side_minus_one_reads_the_signal_mirrored"),
         fault("entry signal of the other side", TAPES, "both_sides(rule.signal)[which]", "both_sides(rule.signal)[0]"),
-        fault("stale close enters", CURVE, "(ahead > 0) & ~np.isnan(closes(market, leg))", "(ahead > 0)"),
-        fault("called off and entered at one close", KERNELS, CALLED_OFF, ""),
+        fault("stale close enters", CURVE, "(ahead > 0) & ~np.isnan(closes(market, leg))", "(ahead > 0)", first="test_golden::test_nothing_is_entered_on_a_close_that_is_not_fresh"),
+        fault("called off and entered at one close", KERNELS, CALLED_OFF, "", first="test_golden::test_nothing_new_is_decided_at_the_close_that_calls_an_order_off"),
         fault("lots rounded up", KERNELS, "np.floor(abs(amount) / step", "np.ceil(abs(amount) / step"),
         fault("lots without tolerance", KERNELS, ROUND_DOWN, "np.floor(abs(amount) / step) * step"),
         fault("finer lot of the two", TAPES, 'np.maximum(records["lot"],', 'np.minimum(np.where(records["lot"] > 0, records["lot"], np.inf),'),
         fault("least notional exclusive", KERNELS, "quantity * close >= pair.least_notional", "quantity * close > pair.least_notional"),
         fault("least notional of one leg", TAPES, 'np.maximum(records["least_notional"], [', "(["),
-        fault("size from the capital", KERNELS, "quantity = rule.fraction * value / close", "quantity = rule.fraction * account.capital / close"),
+        fault("size from the capital", KERNELS, "quantity = rule.fraction * value / close", "quantity = rule.fraction * account.capital / close", first="test_golden::test_each_trade_has_its_own_profit_and_sources"),
         fault("size by the other slot's close", KERNELS,
               "close = long.close if rule.first_slot == LONG_SLOT else short.close", "close = long.close if rule.first_slot == LONG_SLOT and rule.legs == 1 else short.close"),
-        fault("farthest contract of a chain", CURVE, "open_to_entry.argmax(axis=0)", "len(open_to_entry) - 1 - open_to_entry[::-1].argmax(axis=0)"),
+        fault("farthest contract of a chain", CURVE, "open_to_entry.argmax(axis=0)", "len(open_to_entry) - 1 - open_to_entry[::-1].argmax(axis=0)", first="test_golden::test_a_chain_offers_the_nearest_contract_with_enough_days"),
         # exits
-        fault("exit exclusive", KERNELS, "account.exit_signal >= account.exit_level", "account.exit_signal > account.exit_level"),
-        fault("exit signal not mirrored", TAPES, "layout.spread(-sign * table_of", "layout.spread(-table_of"),
-        fault("exit signal of the other side", TAPES, "both_sides(rule.exit_signal, rule.signal)[which]", "both_sides(rule.exit_signal, rule.signal)[0]"),
-        fault("stop exclusive", KERNELS, "account.premium >= account.stop_level", "account.premium > account.stop_level"),
-        fault("stop not mirrored", TAPES, "widening = side_of(sign * layout.spread(premium))", "widening = side_of(layout.spread(premium))"),
-        fault("stop from the fill prices", KERNELS, "(trade.entry_short - trade.entry_long) / trade.entry_long", "((short.entry or trade.entry_short) - trade.entry_long) / trade.entry_long"),
+        fault("exit exclusive", KERNELS, "account.exit_signal >= account.exit_level", "account.exit_signal > account.exit_level", first="test_golden::test_the_signal_enters_at_its_level_and_leaves_at_its_exit"),
+        fault("exit signal not mirrored", TAPES, "layout.spread(-sign * table_of", "layout.spread(-table_of", first="test_golden::test_side_minus_one_reads_the_signal_mirrored"),
+        fault("exit signal of the other side", TAPES, "both_sides(rule.exit_signal, rule.signal)[which]", "both_sides(rule.exit_signal, rule.signal)[0]", first="test_golden::test_both_sides_try_plus_first_and_each_reads_its_own_signals"),
+        fault("stop exclusive", KERNELS, "account.premium >= account.stop_level", "account.premium > account.stop_level", first="test_golden::test_a_stop_is_measured_from_the_references_of_the_entry"),
+        fault("stop not mirrored", TAPES, "widening = side_of(sign * layout.spread(premium))", "widening = side_of(layout.spread(premium))", first="test_golden::test_a_stop_of_side_minus_one_counts_a_shrinking_premium"),
+        fault("stop from the fill prices", KERNELS, "(trade.entry_short - trade.entry_long) / trade.entry_long", "((short.entry or trade.entry_short) - trade.entry_long) / trade.entry_long", first="test_golden::test_a_stop_is_measured_from_the_references_of_the_entry"),
         fault("stop from the close of the bar that fills", KERNELS,
-              "mean_with(trade.entry_short, leg.entered, leg.open, abs(change))", "mean_with(trade.entry_short, leg.entered, leg.close, abs(change))"),
-        fault("loss exclusive", KERNELS, "value <= account.loss_level:", "value < account.loss_level:"),
-        fault("loss of the capital", KERNELS, "account.loss_level = account.entry_equity * (1.0 - rule.loss)", "account.loss_level = account.capital * (1.0 - rule.loss)"),
+              "mean_with(trade.entry_short, leg.entered, leg.open, abs(change))", "mean_with(trade.entry_short, leg.entered, leg.close, abs(change))", first="test_golden::test_a_stop_is_measured_from_the_references_of_the_entry"),
+        fault("loss exclusive", KERNELS, "value <= account.loss_level:", "value < account.loss_level:", first="test_golden::test_a_loss_is_measured_from_the_equity_before_the_first_fill_of_its_trade"),
+        fault("loss of the capital", KERNELS, "account.loss_level = account.entry_equity * (1.0 - rule.loss)", "account.loss_level = account.capital * (1.0 - rule.loss)", first="test_golden::test_a_loss_is_measured_from_the_equity_before_the_first_fill_of_its_trade"),
         fault("loss from the equity after the first fill", KERNELS, "    if not waiting(long, short):\n        if account.phase == OPENING and",
-              "    if account.phase == OPENING:\n        account.loss_level = booked(account) * (1.0 - rule.loss)\n    if not waiting(long, short):\n        if account.phase == OPENING and"),
-        fault("days to expiry exclusive", KERNELS, "account.bar >= account.days_bar", "account.bar > account.days_bar"),
+              "    if account.phase == OPENING:\n        account.loss_level = booked(account) * (1.0 - rule.loss)\n    if not waiting(long, short):\n        if account.phase == OPENING and", first="test_golden::test_a_loss_is_measured_from_the_equity_before_the_first_fill_of_its_trade"),
+        fault("days to expiry exclusive", KERNELS, "account.bar >= account.days_bar", "account.bar > account.days_bar", first="test_golden::test_days_to_expiry_counts_from_the_close"),
         fault("max_hold from the decision", KERNELS, REMEMBER, '("reason", i8), ("decided", i8), ("started", i8)',
               "    account.reason = NONE\n", "    account.reason = NONE\n    account.decided = account.bar\n",
-              HOLD_UNTIL, "account.time_bar = first_at(stamps, stamps[account.decided] + rule.max_hold, t)"),
+              HOLD_UNTIL, "account.time_bar = first_at(stamps, stamps[account.decided] + rule.max_hold, t)", first="test_golden::test_max_hold_counts_from_the_open_that_filled_the_entry"),
         fault("max_hold from the first close", KERNELS, HOLD_UNTIL, "account.time_bar = first_at(stamps, stamps[t] + rule.max_hold, t)"),
         fault("limits of time exclusive", KERNELS, "if stamps[middle] < instant:", "if stamps[middle] <= instant:"),
         fault("cooldown from the decision", KERNELS, REMEMBER, '("reason", i8), ("decided", i8), ("started", i8)',
               "    account.phase = CLOSING\n    account.reason = reason\n", "    account.phase = CLOSING\n    account.reason = reason\n    account.decided = account.bar\n",
               "        account.reason = reason\n    account.phase", "        account.reason = reason\n        account.decided = account.bar\n    account.phase",
-              "first_at(stamps, account.exit_time + rule.cooldown, t)", "first_at(stamps, stamps[account.decided] + rule.cooldown, t)"),
-        fault("cooldown ignored", KERNELS, "            and t >= account.idle_until\n", "", "t = max(t, account.idle_until)", "t = max(t, 0)"),
+              "first_at(stamps, account.exit_time + rule.cooldown, t)", "first_at(stamps, stamps[account.decided] + rule.cooldown, t)", first="test_golden::test_cooldown_counts_from_the_fill_of_the_exit"),
+        fault("cooldown ignored", KERNELS, "            and t >= account.idle_until\n", "", "t = max(t, account.idle_until)", "t = max(t, 0)", first="test_golden::test_a_chain_goes_on_with_the_next_contract_after_a_settlement_and_its_cooldown"),
         fault("liquidation at the beginning of its bar", KERNELS, "trade.exited = max(trade.exited, account.stamp)", "trade.exited = max(trade.exited, account.opened)"),
-        fault("loss before stop", KERNELS, STOPPED + LOST, LOST + STOPPED),
-        fault("signal before time", KERNELS, IN_TIME, "", "        return SIGNAL\n", "        return SIGNAL\n" + IN_TIME),
+        fault("loss before stop", KERNELS, STOPPED + LOST, LOST + STOPPED, first="test_golden::test_the_first_reason_that_holds_is_the_reason"),
+        fault("signal before time", KERNELS, IN_TIME, "", "        return SIGNAL\n", "        return SIGNAL\n" + IN_TIME, first="test_golden::test_the_first_reason_that_holds_is_the_reason"),
         fault("end of data closes", KERNELS, CALLED_OFF, CLOSE_AT_THE_END + CALLED_OFF),
         # resize
-        fault("resize upwards only", KERNELS, WITHIN, "ratio < 1.0 / rule.resize_factor"),
+        fault("resize upwards only", KERNELS, WITHIN, "ratio < 1.0 / rule.resize_factor", first="test_golden::test_a_resize_settles_the_account_and_margins_it_anew"),
         fault("resize downwards only", KERNELS, WITHIN, "ratio > rule.resize_factor"),
         fault("resize at the edge of its band", KERNELS, WITHIN, WITHIN.replace(">", ">=").replace("<", "<=")),
         fault("resize keeps the old entry", KERNELS, "        leg.entry = entry\n", "        leg.entry = entry if leg.quantity == 0.0 else leg.entry\n"),
         fault("resize of the first slot only", KERNELS, "order_both(desk, long.goal, short.goal, account.stamp, False)", "order_both(desk, long.goal, short.quantity, account.stamp, False)"),
         # trades and columns
-        fault("reason overwritten while the exit waits", KERNELS, "    if account.phase != CLOSING:\n        account.reason = reason\n", "    account.reason = reason\n"),
+        fault("reason overwritten while the exit waits", KERNELS, "    if account.phase != CLOSING:\n        account.reason = reason\n", "    account.reason = reason\n", first="test_golden::test_a_reason_stays_until_the_last_slot_is_out"),
         fault("pnl since the beginning of the run", KERNELS, "trade.pnl = booked(account) - account.entry_equity", "trade.pnl = booked(account) - account.capital"),
         fault("attribution since the beginning of the run", KERNELS, "    post_sources(trade, account, -1.0)\n", ""),
         fault("column of a debt's interest", KERNELS, "(FINANCING_ROW, rates[BORROW]) if row", "(IDLE_CASH_ROW, rates[BORROW]) if row"),
         # jumping is walking
-        fault("jump over a large block from inside it", KERNELS, "if block & (BLOCKS - 1) == 0 and not large", "if not large"),
-        fault("jump one block too far", KERNELS, "block += BLOCKS\n", "block += BLOCKS + 1\n"),
-        fault("jump past a tie", KERNELS, "elif small[block] >= level:", "elif small[block] > level:"),
-        fault("jump past a large block's tie", KERNELS, "not large[block >> BLOCKS_BITS] >= level", "not large[block >> BLOCKS_BITS] > level"),
-        fault("first block ends a bar early", KERNELS, "stop = min(end, (i | (SMALL - 1)) + 1)", "stop = min(end, i | (SMALL - 1))"),
-        fault("block maxima lost to NaN", TAPES, "np.fmax.reduce(whole.reshape(-1, k.SMALL), axis=1)", "np.maximum.reduce(whole.reshape(-1, k.SMALL), axis=1)"),
+        fault("jump over a large block from inside it", KERNELS, "if block & (BLOCKS - 1) == 0 and not large", "if not large", first="test_golden::test_the_first_position_at_or_above_a_level_is_that_of_a_plain_search"),
+        fault("jump one block too far", KERNELS, "block += BLOCKS\n", "block += BLOCKS + 1\n", first="test_golden::test_a_lone_value_at_the_level_is_found_wherever_it_lies"),
+        fault("jump past a tie", KERNELS, "elif small[block] >= level:", "elif small[block] > level:", first="test_golden::test_the_first_position_at_or_above_a_level_is_that_of_a_plain_search"),
+        fault("jump past a large block's tie", KERNELS, "not large[block >> BLOCKS_BITS] >= level", "not large[block >> BLOCKS_BITS] > level", first="test_golden::test_the_first_position_at_or_above_a_level_is_that_of_a_plain_search"),
+        fault("first block ends a bar early", KERNELS, "stop = min(end, (i | (SMALL - 1)) + 1)", "stop = min(end, i | (SMALL - 1))", first="test_golden::test_the_first_position_at_or_above_a_level_is_that_of_a_plain_search"),
+        fault("block maxima lost to NaN", TAPES, "np.fmax.reduce(whole.reshape(-1, k.SMALL), axis=1)", "np.maximum.reduce(whole.reshape(-1, k.SMALL), axis=1)", first="test_golden::test_the_first_position_at_or_above_a_level_is_that_of_a_plain_search"),
         fault("jump over an expiry", KERNELS, "pair.long_expiry_bar, pair.short_expiry_bar)\n    if", "pair.long_expiry_bar)\n    if"),
-        fault("jump over a loss", KERNELS, "if value <= loss_level or", "if value < 0.99 * loss_level or"),
+        fault("jump over a loss", KERNELS, "if value <= loss_level or", "if value < 0.99 * loss_level or", first="test_golden::test_a_loss_is_measured_from_the_equity_before_the_first_fill_of_its_trade"),
         fault("jump over the margin of the long slot", KERNELS, "if long.stress_level < np.inf:", "if long.stress_level < -np.inf:"),
-        fault("logs too small", KERNELS, "account.fills + rows > fills.shape[1]", "account.fills > fills.shape[1]"),
+        fault("logs too small", KERNELS, "account.fills + rows > fills.shape[1]", "account.fills > fills.shape[1]", first="test_golden::test_logs_that_grow_lose_nothing"),
     ),
     *near(
         "test_golden_orders",
@@ -352,11 +356,11 @@ FAULTS = [
         # what runs by the clock
         fault("unstaking takes no time", KERNELS, "    if rule.unstake > 0 and (", "    if False and ("),
         fault("unstaking without the other leg", KERNELS, "    order_anew(short, short_terms, short_target, ready, keep)", "    order_anew(short, short_terms, short_target, account.stamp, keep)"),
-        fault("unstaking of what is bought", KERNELS, "leg.quantity > 0.0 and target < leg.quantity", "(leg.quantity > 0.0 or target > 0.0)"),
-        fault("unstaking at an expiry", KERNELS, "unstake = rule.unstake if reason != EXPIRY else 0", "unstake = rule.unstake"),
-        fault("unstaking forgotten after a liquidation", KERNELS, "unstake = rule.unstake if reason != EXPIRY else 0", "unstake = 0"),
+        fault("unstaking of what is bought", KERNELS, "leg.quantity > 0.0 and target < leg.quantity", "(leg.quantity > 0.0 or target > 0.0)", first="test_golden_desk::test_a_staked_spot_leaves_when_it_is_unstaked_and_its_hedge_stays_with_it"),
+        fault("unstaking at an expiry", KERNELS, "unstake = rule.unstake if reason != EXPIRY else 0", "unstake = rule.unstake", first="test_golden_desk::test_an_expiry_was_known_before_and_nothing_waits"),
+        fault("unstaking forgotten after a liquidation", KERNELS, "unstake = rule.unstake if reason != EXPIRY else 0", "unstake = 0", first="test_golden_desk::test_after_a_liquidation_the_spot_has_to_be_unstaked_alone"),
         # roll
-        fault("roll: costs of its first half missing", KERNELS, LEAVE_OLD, LEAVE_OLD + "    account.fees += fills[account.fills - 1].fee\n    pay(account, slot, fills[account.fills - 1].fee)\n"),
+        fault("roll: costs of its first half missing", KERNELS, LEAVE_OLD, LEAVE_OLD + "    account.fees += fills[account.fills - 1].fee\n    pay(desk, slot, fills[account.fills - 1].fee)\n"),
         fault("roll: new contract at the price of the old", KERNELS, "    take_quote(leg, fresh)\n", ""),
         fault("roll: reference of the old contract kept", KERNELS, "    leg.reference, leg.accrual_reference = leg.value_open, leg.accrual_before\n    account.pair", "    account.pair"),
         fault("roll: pair not switched", KERNELS, "    account.pair = account.next_pair\n" + ROLL_LEVELS, ROLL_LEVELS),
@@ -381,9 +385,9 @@ FAULTS = [
         fault("drawdown: exclusive", KERNELS, "value <= account.peak", "value < account.peak"),
         fault("exposure: never", KERNELS, "account.started != 0 and rule.exposure < np.inf", "False"),
         fault("converge: at once", KERNELS, "account.bar >= account.converge_bar and", ""),
-        fault("converge: when it has", KERNELS, "account.premium >= account.converge_level", "account.premium < account.converge_level"),
+        fault("converge: when it has", KERNELS, "account.premium >= account.converge_level", "account.premium < account.converge_level", first="test_golden_desk::test_a_trade_that_has_not_converged_in_time_is_closed"),
         # jumping is walking
-        fault("jump over a roll", KERNELS, "account.days_bar, account.roll_bar, pair", "account.days_bar, pair"),
+        fault("jump over a roll", KERNELS, "account.days_bar, account.roll_bar, pair", "account.days_bar, pair", first="test_golden_desk::test_a_roll_changes_the_future_and_leaves_the_spot_alone"),
         fault("jump over a tranche", KERNELS, TRANCHE, ""),
         fault("jump over the time to converge", KERNELS, "            horizon = min(horizon, account.converge_bar)\n", "            pass\n"),
         fault("jump over a premium that widens again", KERNELS, "            account.premium_level = min(account.stop_level, account.converge_level)\n", "            pass\n"),
@@ -456,7 +460,7 @@ FAULTS = [
         fault("inverse: the market's coin before the rule's own", COINS, "    if own is not None:\n        return own\n", ""),
     ),
     *near(
-        "SURVIVED",
+        "mutations",
         # entries and sizes
         fault("scale of the first pair", TAPES, "rows[p if len(rows) > 1 else 0][first : last + 1]", "rows[0][first : last + 1]"),
     ),
@@ -467,7 +471,6 @@ FAULTS = [
         fault("book: cash of an account is its own", KERNELS, "    desk.pool.balance += amount\n", ""),
         fault("book: balances not fixed anew after a fill", KERNELS, "            if several and changed:\n" + TURN_AT_OPEN, ""),
         fault("book: balances not fixed anew after a liquidation", KERNELS, "                if several and forced:\n" + TURN_AT_END, ""),
-        fault("book: balances not fixed anew after a top-up", KERNELS, "                if several:\n" + TURN_AT_END, ""),
         fault("book: fixed anew at the end of the bar that fills", KERNELS, TURN_AT_OPEN, TURN_AT_OPEN.replace("OPEN", "END")),
         fault("book: fixed anew at the open of the bar that liquidates", KERNELS, "if several and forced:\n" + TURN_AT_END, "if several and forced:\n" + TURN_AT_END.replace("END", "OPEN")),
         fault("book: fixed anew without the interest so far", KERNELS, "        if when == AT_OPEN:\n            book_at_open(desk)\n        else:\n            book_at_close(desk)\n", ""),
@@ -479,7 +482,7 @@ FAULTS = [
         fault("book: column of equity by the sign of the own balance", KERNELS, "money = rates[BORROW] if row.borrowing != 0 else", "money = rates[BORROW] if row.balance < 0.0 else"),
         fault("book: columns of sources by the sign of the own balance", KERNELS, "(FINANCING_ROW, rates[BORROW]) if row.borrowing != 0 else", "(FINANCING_ROW, rates[BORROW]) if row.balance < 0.0 else"),
         fault("book: interest booked by the sign of the own balance", KERNELS, "    if account.borrowing != 0:\n        interest", "    if account.balance < 0.0:\n        interest"),
-        fault("book: top-up without what the others have accrued", KERNELS, "+ accrued(desk) + account.accrued_beside", "+ accrued(desk)"),
+        fault("book: top-up without what the others have accrued", KERNELS, "+ accrued(desk) + account.accrued_beside", "+ accrued(desk)", first="test_golden_book::test_a_top_up_sends_no_more_than_all_accounts_have_with_what_has_accrued"),
         fault("book: reserve that owes is left out", SIMULATE, "if abs(reserve) > WHOLE else", "if reserve > WHOLE else"),
         fault("book: reserve's cash is not the book's", SIMULATE, 'accounts["balance"].sum(), capital', 'accounts["balance"][: len(prepared)].sum(), capital'),
         # books: margin is one
@@ -490,29 +493,28 @@ FAULTS = [
         fault("book: a slot that lacks nothing draws", KERNELS, "lacking = max(-margin_left(leg, terms, backing(desk, slot, 0.0)), 0.0)", "lacking = abs(margin_left(leg, terms, backing(desk, slot, 0.0)))"),
         fault("book: margin in the opposite order", KERNELS, ALL_CHECKED + "        pool.drawn = 0.0\n" + EACH, ALL_CHECKED + "        pool.drawn = 0.0\n" + BACKWARDS),
         # books: limits in total
-        fault("book: exposure without the other rules", KERNELS, "            account.allowance -= exposure_of(accounts[j], rules[j], legs[j, 0], legs[j, 1])\n", ""),
-        fault("book: exposure counts what is left of a goal", KERNELS, "(held if account.phase == CLOSING else max(held, abs(first.goal)))", "max(held, abs(first.goal))"),
-        fault("book: exposure counts only what is held", KERNELS, "(held if account.phase == CLOSING else max(held, abs(first.goal)))", "held"),
-        fault("book: exposure of a trade that is over", KERNELS, "    if account.phase == FLAT:\n        return 0.0\n", ""),
+        fault("book: exposure without the other rules", KERNELS, "            account.allowance -= exposure_of(accounts[j], rules[j], legs[j, 0], legs[j, 1])\n", "", first="test_golden_book::test_exposure_in_total_holds_down_the_rule_that_comes_later"),
+        fault("book: exposure counts what is left of a goal", KERNELS, "(held if account.phase == CLOSING else max(held, abs(first.goal)))", "max(held, abs(first.goal))", first="test_golden_book::test_a_rule_that_leaves_counts_what_it_holds_and_not_what_it_aimed_at"),
+        fault("book: exposure counts only what is held", KERNELS, "(held if account.phase == CLOSING else max(held, abs(first.goal)))", "held", first="test_golden_book::test_exposure_in_total_holds_down_the_rule_that_comes_later"),
+        fault("book: exposure of a trade that is over", KERNELS, "    if account.phase == FLAT:\n        return 0.0\n", "", first="test_golden_book::test_a_rule_that_leaves_counts_until_it_is_out"),
         fault("book: exposure of the rule's own equity", KERNELS, "pool.exposure * pool.equity if", "pool.exposure * equity(account, legs[i, 0], legs[i, 1]) if"),
         fault("book: decisions in the opposite order", KERNELS, ALL_DECIDE + EACH, ALL_DECIDE + BACKWARDS),
-        fault("book: drawdown takes out the first rule only", KERNELS, "= all_drawn, False, False", "= all_drawn and i == 0, False, False"),
+        fault("book: drawdown takes out the first rule only", KERNELS, "= all_drawn, False, False", "= all_drawn and i == 0, False, False", first="test_golden_book::test_a_drawdown_in_total_takes_every_rule_out_until_the_pause_is_over"),
         fault("book: drawdown without a pause", KERNELS, "max(account.paused_until, pool.paused_until)", "account.paused_until"),
-        fault("book: drawdown with a pause without end", KERNELS, "pool.paused_until = accounts[0].stamp + pool.pause", "pool.paused_until = NEVER"),
-        fault("book: drawdown keeps its peak", KERNELS, "                pool.peak = pool.equity\n", ""),
+        fault("book: drawdown with a pause without end", KERNELS, "pool.paused_until = accounts[0].stamp + pool.pause", "pool.paused_until = NEVER", first="test_golden_book::test_a_drawdown_in_total_takes_every_rule_out_until_the_pause_is_over"),
+        fault("book: drawdown keeps its peak", KERNELS, "                pool.peak = pool.equity\n", "", first="test_golden_book::test_a_drawdown_in_total_takes_every_rule_out_until_the_pause_is_over"),
         # several rules on the same tapes
         fault("book: signals of the first rule", JOINT, "stride * np.arange(len(prepared))", "0 * np.arange(len(prepared))"),
         fault("book: pairs of the first rule", JOINT, "part.candidate + at, -1)", "part.candidate, -1)"),
         fault("book: pairs numbered through", SIMULATE, '        row["pair"] -= pairs_at\n', "        pass\n"),
+        fault("jump: margin with cash that the other slot draws on", KERNELS, ONE_MARGIN, "and pool.rules == 1"),
+        fault("jump: margin with cash that other rules use", KERNELS, ONE_MARGIN, "and pool.derivatives <= 2"),
     ),
     *near(
         "mutations::test_kernel_and_judge_agree_on_books",
-        fault("book: interest to come by the sign of the own balance", KERNELS, "((account.borrow_rate if account.borrowing != 0 else", "((account.borrow_rate if account.balance < 0.0 else"),
         fault("book: marked by the sign of the own balance", KERNELS, "    rate = account.borrow_rate if account.borrowing != 0 else", "    rate = account.borrow_rate if account.balance < 0.0 else"),
         fault("book: coins drawn as cash", KERNELS, "lacking * desk.account.coin if terms.inverse != 0 else lacking", "lacking"),
-        fault("book: wallets drawn on", KERNELS, "if cash > 0.0 and desk.rule.wallets == 0:", "if cash > 0.0:"),
         fault("book: margin before the fills of the next rule", KERNELS, MARGIN, "", TURN_AT_OPEN, TURN_AT_OPEN + EARLY_MARGIN.replace("            pool.drawn = 0.0\n", "")),
-        fault("book: fills in the opposite order", KERNELS, ALL_FILL + EACH, ALL_FILL + BACKWARDS),
         fault("book: marked before margin and expiry", KERNELS, MARKED, "", ALL_CHECKED, MARK + MARKED + ALL_CHECKED),
         fault("book: marked without the reserve", KERNELS, MARKED, MARKED.replace("range(count)", "range(pool.rules)")),
         fault("book: reserve without the interest of the bar", KERNELS, "        # ---- the bar\n        for i in range(count):\n", "        # ---- the bar\n" + EACH),
@@ -520,7 +522,6 @@ FAULTS = [
         fault("book: exposure of face as if it were coins", KERNELS, "abs(first.goal))) / abs(first.unit) * first.close", "abs(first.goal))) * first.close"),
         fault("book: exposure not asked by a resize", KERNELS, "wanted = min(rule.fraction * value * scale, account.allowance)", "wanted = rule.fraction * value * scale"),
         fault("book: drawdown of the capital", KERNELS, "            pool.peak = max(pool.peak, pool.equity)\n", ""),
-        fault("book: drawdown exclusive", KERNELS, "pool.equity <= pool.peak", "pool.equity < pool.peak"),
         fault("book: terms of the first rule", SIMULATE, "joint.periods_at[:count]\n", "0\n"),
         fault("book: terms go on into the next rule's", JOINT, "periods_at[:-1] + periods", "sum(periods)"),
         fault("book: slots read each other's places", JOINT, '("start", "long_start", "short_start")', '("start", "short_start", "long_start")'),
@@ -528,14 +529,24 @@ FAULTS = [
         fault("book: payments that the first rule expects", KERNELS, "                at = rule.bars_at + t\n", "                at = t\n"),
         fault("book: coin of the first rule", KERNELS, "coin[COIN_OPEN, rule.bars_at + t], coin[COIN_CLOSE, rule.bars_at + t]", "coin[COIN_OPEN, t], coin[COIN_CLOSE, t]"),
         fault("book: signal of the first rule for side −1", KERNELS, "minus.entry.values[rule.bars_at + t] >= rule.enter", "minus.entry.values[t] >= rule.enter"),
-        # jumping is walking
+    ),
+    *near(
+        "mutations::test_kernel_and_judge_agree_on_cases_made_for_a_fault",
+        fault("delivery fee by the contract forgotten", KERNELS, "terms.delivery_unit_fee * (", "0.0 * ("),
+        fault("wallet: resize without the worth of the spot", KERNELS, " if leg.quantity < 0.0 else leg.quantity * leg.close\n", " if leg.quantity < 0.0 else 0.0\n"),
+        fault("book: balances not fixed anew after a top-up", KERNELS, "                if several:\n" + TURN_AT_END, ""),
+        fault("book: wallets drawn on", KERNELS, "if cash > 0.0 and desk.rule.wallets == 0:", "if cash > 0.0:"),
+        fault("book: fills in the opposite order", KERNELS, ALL_FILL + EACH, ALL_FILL + BACKWARDS),
+        fault("book: drawdown exclusive", KERNELS, "pool.equity <= pool.peak", "pool.equity < pool.peak"),
         fault("jump over the entry of a rule before", KERNELS, "                end = nearest\n", "                end = final\n"),
         fault("jump over the trade of a rule before", KERNELS, "min(nearest, account.horizon, account.period_end)", "min(account.horizon, account.period_end)"),
         fault("jump over a loss by the sign of the own balance", KERNELS, "rate = borrow if account.borrowing != 0 else idle", "rate = borrow if account.balance < 0.0 else idle"),
         fault("jump: drawdown of a book does not walk", SIMULATE, '        rules["walks"] = 1\n', "        pass\n"),
         fault("jump: exposure of a book does not walk", SIMULATE, 'rules["walks"] |= rules["resize_factor"] < np.inf', 'rules["walks"] |= 0'),
-        fault("jump: margin with cash that the other slot draws on", KERNELS, ONE_MARGIN, "and pool.rules == 1"),
-        fault("jump: margin with cash that other rules use", KERNELS, ONE_MARGIN, "and pool.derivatives <= 2"),
+    ),
+    *near(
+        "mutations::test_what_a_rule_that_owes_the_others_has_accrued_is_charged_at_the_book_s_rate",
+        fault("book: interest to come by the sign of the own balance", KERNELS, "((account.borrow_rate if account.borrowing != 0 else", "((account.borrow_rate if account.balance < 0.0 else"),
     ),
     *near(
         "test_chains",
@@ -548,65 +559,63 @@ FAULTS = [
     *near(
         "mutations",
         # jumping is walking
-        fault("jump over what waits", KERNELS, "account.phase == ROLLING or waiting(long, short):\n                nearest", "account.phase == ROLLING:\n                nearest"),
-        fault("jump: a resize with a scale does not walk", PREPARE, "        or (rule.scale is not None and rule.resize_factor < np.inf)\n", ""),
+        fault("jump over what waits", KERNELS, "account.phase == ROLLING or waiting(long, short):\n                nearest", "account.phase == ROLLING:\n                nearest", first="mutations::test_kernel_and_judge_agree[1]"),
+        fault("jump: a resize with a scale does not walk", PREPARE, "        or (rule.scale is not None and rule.resize_factor < np.inf)\n", "", first="mutations::test_kernel_and_judge_agree_where_nothing_walks[123]"),
     ),
     *near(
         "mutations",
         # jumping is walking
         fault("jump: inverse contracts do not walk", PREPARE, "coin_of(market, rule) is not None\n        or", "False\n        or"),
-        fault("jump: what can be borrowed does not walk", PREPARE, "        or borrow_limited(market, rule, execution)\n", ""),
-        fault("jump: wallets do not walk", PREPARE, "        or execution.wallets is not None\n        or", "        or"),
+        fault("jump: what can be borrowed does not walk", PREPARE, "        or borrow_limited(market, rule, execution)\n", "", first="mutations::test_kernel_and_judge_agree_on_desk_cases[27]"),
+        fault("jump: wallets do not walk", PREPARE, "        or execution.wallets is not None\n        or", "        or", first="mutations::test_kernel_and_judge_agree_where_nothing_walks[93]"),
     ),
     *near(
         "mutations",
         # fills and their costs
-        fault("delivery fee by the contract forgotten", KERNELS, "terms.delivery_unit_fee * (", "0.0 * ("),
         # two legs
         fault("latency forgotten after a forced end", KERNELS, "ready + long_terms.latency + (", "ready + (", "ready + short_terms.latency + (", "ready + ("),
         fault("chase for everyone", KERNELS, "rule.policy == CHASE and opened", "rule.policy != WAIT and opened"),
         fault("undo when an entry is complete", KERNELS, "rule.policy == UNDO and account.phase == OPENING and", "rule.policy == UNDO and"),
         # tranches
-        fault("tranche due by the one before, not by its decision", KERNELS, "    account.due = account.stamp\n", "    account.due = account.stamp if account.tranche == 1 else account.due\n"),
+        fault("tranche due by the one before, not by its decision", KERNELS, "    account.due = account.stamp\n", "    account.due = account.stamp if account.tranche == 1 else account.due\n", first="mutations::test_kernel_and_judge_agree_on_desk_cases[14]"),
         fault("tranche for a payment without a next one", KERNELS, "elif account.next_payment > 0:\n        account.due = account.next_payment",
-              "else:\n        account.due = account.next_payment if account.next_payment > 0 else NEVER"),
+              "else:\n        account.due = account.next_payment if account.next_payment > 0 else NEVER", first="mutations::test_kernel_and_judge_agree_on_desk_cases[26]"),
         fault("tranche for a payment that is near only", KERNELS, "elif account.next_payment > 0:\n        account.due = account.next_payment",
               "elif account.expected_at > 0:\n        account.due = account.expected_at"),
-        fault("days to expiry is urgent", KERNELS, "calm = reason >= DAYS", "calm = reason > DAYS"),
-        fault("tranches go on after a forced end", KERNELS, "    account.tranche = account.tranches = 1\n", ""),
+        fault("days to expiry is urgent", KERNELS, "calm = reason >= DAYS", "calm = reason > DAYS", first="mutations::test_kernel_and_judge_agree_on_desk_cases[39]"),
+        fault("tranches go on after a forced end", KERNELS, "    account.tranche = account.tranches = 1\n", "", first="mutations::test_kernel_and_judge_agree_on_desk_cases[18]"),
         fault("tranche makes a waiting slot wait anew", KERNELS, "order_tranche(desk, pair, desk.account.stamp, True)", "order_tranche(desk, pair, desk.account.stamp, False)"),
         fault("entry in tranches without weights", KERNELS, "mean + (reference - mean) * weight / (before + weight)", "mean + (reference - mean) * 0.5"),
         # funding
         fault("funding on the price of its snapshot", PAYMENTS, "_prices(market, item, rows.times, rows.marks)", "_prices(market, item, rows.times + moved, rows.marks)"),
         fault("payment expected without its snapshot", PAYMENTS, "times = events.times + shift(market, instrument, snapshot)", "times = events.times"),
         # deleveraging
-        fault("deleveraging of an inverse contract by its price", KERNELS, "close = 1.0 / leg.close if terms.inverse != 0 else leg.close\n    if not", "close = leg.close\n    if not"),
-        fault("deleveraging of an inverse contract at a better price", KERNELS, "bought = (leg.quantity > 0.0) != (terms.inverse != 0)\n", "bought = leg.quantity > 0.0\n"),
+        fault("deleveraging of an inverse contract by its price", KERNELS, "close = 1.0 / leg.close if terms.inverse != 0 else leg.close\n    if not", "close = leg.close\n    if not", first="mutations::test_kernel_and_judge_agree_on_desk_cases[18]"),
+        fault("deleveraging of an inverse contract at a better price", KERNELS, "bought = (leg.quantity > 0.0) != (terms.inverse != 0)\n", "bought = leg.quantity > 0.0\n", first="mutations::test_kernel_and_judge_agree_on_desk_cases[40]"),
         fault("deleveraging with the fee of a liquidation", KERNELS,
               "    if action == LIQUIDATED:\n        fee =", "    if action != SETTLED:\n        fee =",
               "    if action == LIQUIDATED:\n        backing", "    if action != SETTLED:\n        backing"),
         fault("deleveraging a bar late", PREPARE, "bar = int(np.searchsorted(market.stamps, at.value))", 'bar = int(np.searchsorted(market.stamps, at.value, "right"))'),
         # top-ups
-        fault("top-up at the whole margin", KERNELS, "worth < rule.top_up * wanted", "worth < wanted"),
-        fault("top-up of a leg that leaves", KERNELS, "or leg.target == 0.0 or leg.coming > 0.0:", "or leg.coming > 0.0:"),
+        fault("top-up at the whole margin", KERNELS, "worth < rule.top_up * wanted", "worth < wanted", first="mutations::test_kernel_and_judge_agree_on_desk_cases[22]"),
+        fault("top-up of a leg that leaves", KERNELS, "or leg.target == 0.0 or leg.coming > 0.0:", "or leg.coming > 0.0:", first="mutations::test_kernel_and_judge_agree_on_desk_cases[22]"),
         # wallets and what can be borrowed
         fault("wallet: money on its way counted usable", KERNELS, "account.balance - account.far - abs(account.transit)", "account.balance - account.far"),
         fault("wallet: money on its way counted twice", KERNELS, "account.far += max(account.transit, 0.0)", "account.far += abs(account.transit)"),
         fault("wallet: share of the capital", KERNELS, "difference = rule.far_share * cash - account.far", "difference = rule.far_share * account.capital - account.far"),
         fault("wallet: a sold spot paid for", KERNELS, "return money / leg.close if bought else np.inf", "return money / leg.close"),
-        fault("wallet: coins bought beside the spot's", KERNELS, "        return np.inf  # the spot's coins are its collateral\n", "        pass\n"),
-        fault("wallet: entry without what has accrued", KERNELS, "return wallet(desk, slot) + accrued(desk) +", "return wallet(desk, slot) +"),
-        fault("wallet: resize without the worth of the account", KERNELS, "        money += account_worth(account, leg, terms)\n", "        pass\n"),
-        fault("wallet: resize without the worth of the spot", KERNELS, " if leg.quantity < 0.0 else leg.quantity * leg.close\n", " if leg.quantity < 0.0 else 0.0\n"),
+        fault("wallet: coins bought beside the spot's", KERNELS, "        return np.inf  # the spot's coins are its collateral\n", "        pass\n", first="mutations::test_kernel_and_judge_agree_on_desk_cases[29]"),
+        fault("wallet: entry without what has accrued", KERNELS, "return wallet(desk, slot) + accrued(desk) +", "return wallet(desk, slot) +", first="mutations::test_kernel_and_judge_agree_on_desk_cases[6]"),
+        fault("wallet: resize without the worth of the account", KERNELS, "        money += account_worth(account, leg, terms)\n", "        pass\n", first="mutations::test_kernel_and_judge_agree_on_desk_cases[69]"),
         # inverse contracts
-        fault("inverse: value at the open with the funding of the bar", COINS, "coin[0] * _before(coins) - _before(quote)", "coin[0] * coins - quote"),
-        fault("inverse: value inside the bar without its funding", KERNELS, "coin / price + coin * leg.margin_accrual - leg.accrual", "coin / price"),
+        fault("inverse: value at the open with the funding of the bar", COINS, "coin[0] * _before(coins) - _before(quote)", "coin[0] * coins - quote", first="mutations::test_kernel_and_judge_agree_on_desk_cases[4]"),
+        fault("inverse: value inside the bar without its funding", KERNELS, "coin / price + coin * leg.margin_accrual - leg.accrual", "coin / price", first="mutations::test_kernel_and_judge_agree_on_desk_cases[16]"),
         fault("inverse: coins at the coin's close", KERNELS, "pay(desk, slot, -coins * desk.account.coin_open)", "pay(desk, slot, -coins * desk.account.coin)"),
-        fault("inverse: a part that is closed leaves its coins behind", KERNELS, "else leg.collateral * (size / before - 1.0)", "else (0.0 if size > 0.0 else -leg.collateral)"),
-        fault("inverse: a part that is added brings all collateral anew", KERNELS, "coins = (size - before) * collateral if", "coins = size * collateral if"),
-        fault("inverse: roll pays its coins out", KERNELS, "            if action != ROLLED:\n                change_coins", "            if True:\n                change_coins"),
+        fault("inverse: a part that is closed leaves its coins behind", KERNELS, "else leg.collateral * (size / before - 1.0)", "else (0.0 if size > 0.0 else -leg.collateral)", first="mutations::test_kernel_and_judge_agree_on_desk_cases[3]"),
+        fault("inverse: a part that is added brings all collateral anew", KERNELS, "coins = (size - before) * collateral if", "coins = size * collateral if", first="mutations::test_kernel_and_judge_agree_on_desk_cases[4]"),
+        fault("inverse: roll pays its coins out", KERNELS, "            if action != ROLLED:\n                change_coins", "            if True:\n                change_coins", first="mutations::test_kernel_and_judge_agree_on_desk_cases[11]"),
         fault("inverse: fee at the coin's close", KERNELS, "worth = abs(change) / price * account.coin_open", "worth = abs(change) / price * account.coin"),
-        fault("inverse: funding at the coin's price of the bar's end", PAYMENTS, "coin[np.maximum(flows.places, 0)]", "coin[flows.bars]"),
+        fault("inverse: funding at the coin's price of the bar's end", PAYMENTS, "coin[np.maximum(flows.places, 0)]", "coin[flows.bars]", first="mutations::test_kernel_and_judge_agree_on_desk_cases[6]"),
         fault("inverse: expected payment of a linear contract", KERNELS, "(units if rule.perpetual_inverse != 0 else -units)", "-units"),
         fault("inverse: backed by a spot that is sold", KERNELS, "backed = other.quantity > 0.0 and", "backed ="),
         fault("inverse: quantity by the close of the bar that fills", KERNELS, "abs(leg.quantity / leg.unit)", "abs(leg.quantity / (leg.close if leg.unit < 0.0 else 1.0))"),
@@ -614,26 +623,26 @@ FAULTS = [
         fault("all legging while one slot has more", KERNELS, "long.share = of_short / of_long", "long.share = 0.0", "short.share = of_long / of_short", "short.share = 0.0"),
         fault("shares by what is held, not by the goal", KERNELS, "abs(long.quantity) / abs(long.goal) if", "abs(long.quantity) / abs(long.target or 1.0) if"),
         fault("legging of the columns posted as price", KERNELS, "add_linear(out[LEGGING_ROW], (1.0 - share) * quantity, reference, prices)", "add_linear(out[slot], (1.0 - share) * quantity, reference, prices)"),
-        fault("forced end puts an exit off that was ordered", KERNELS, "min(leg.ready, ready) if leg.target == 0.0 and leg.quantity != 0.0 else ready", "ready"),
+        fault("forced end puts an exit off that was ordered", KERNELS, "min(leg.ready, ready) if leg.target == 0.0 and leg.quantity != 0.0 else ready", "ready", first="mutations::test_kernel_and_judge_agree_on_desk_cases[22]"),
         # roll
         fault("roll: levels not renewed", KERNELS, ROLL_LEVELS, ""),
         fault("roll: as a maker", KERNELS, ENTER_NEW, ENTER_NEW.replace("True", "False")),
-        fault("roll: side −1 by the signal of side +1", KERNELS, "values[rule.bars_at + t] if account.side > 0 else", "values[rule.bars_at + t] if rule.plus != 0 else"),
-        fault("roll: without latency", KERNELS, "account.roll_ready = account.stamp + latency", "account.roll_ready = account.stamp"),
+        fault("roll: side −1 by the signal of side +1", KERNELS, "values[rule.bars_at + t] if account.side > 0 else", "values[rule.bars_at + t] if rule.plus != 0 else", first="mutations::test_kernel_and_judge_agree_on_desk_cases[69]"),
+        fault("roll: without latency", KERNELS, "account.roll_ready = account.stamp + latency", "account.roll_ready = account.stamp", first="mutations::test_kernel_and_judge_agree_on_desk_cases[11]"),
         # entries and sizes
         fault("liquidity: wide and unknown is unknown", ORDERS, "np.where((one == 1.0) | (other == 1.0), 1.0, one + other)", "np.minimum(one + other, 1.0)"),
         # exits
         fault("annualized stop by the farther expiry", TAPES, 'records["expiry"] = np.minimum(records["expiry"], ends)', 'records["expiry"] = np.where(ends < k.NEVER, ends, records["expiry"])'),
-        fault("drawdown: peak of trades only", KERNELS, "            if rule.drawdown < np.inf:\n", "            if rule.drawdown < np.inf and account.was_on != 0:\n"),
-        fault("drawdown: enters at the close that it leaves", KERNELS, "account.paused_until = account.stamp + rule.pause", "account.paused_until = account.stamp + rule.pause if account.was_on != 0 else 0"),
-        fault("exposure: of the capital", KERNELS, "* first.close > rule.exposure * value", "* first.close > rule.exposure * account.capital"),
+        fault("drawdown: peak of trades only", KERNELS, "            if rule.drawdown < np.inf:\n", "            if rule.drawdown < np.inf and account.was_on != 0:\n", first="mutations::test_kernel_and_judge_agree_on_desk_cases[70]"),
+        fault("drawdown: enters at the close that it leaves", KERNELS, "account.paused_until = account.stamp + rule.pause", "account.paused_until = account.stamp + rule.pause if account.was_on != 0 else 0", first="mutations::test_kernel_and_judge_agree_on_desk_cases[80]"),
+        fault("exposure: of the capital", KERNELS, "* first.close > rule.exposure * value", "* first.close > rule.exposure * account.capital", first="mutations::test_kernel_and_judge_agree_on_desk_cases[23]"),
         fault("exposure: of face as if it were coins", KERNELS, "abs(first.quantity / first.unit) * first.close > rule", "abs(first.quantity) * first.close > rule"),
-        fault("converge: from the first fill", KERNELS, "if complete == 0 and account.complete != 0 and rule.converge", "if account.converge_bar == NEVER and rule.converge"),
+        fault("converge: from the first fill", KERNELS, "if complete == 0 and account.complete != 0 and rule.converge", "if account.converge_bar == NEVER and rule.converge", first="mutations::test_kernel_and_judge_agree_on_desk_cases[96]"),
         # resize
-        fault("resize by the size without its scale", KERNELS, "min(rule.fraction * value * scale, account.allowance)", "min(rule.fraction * value, account.allowance)"),
+        fault("resize by the size without its scale", KERNELS, "min(rule.fraction * value * scale, account.allowance)", "min(rule.fraction * value, account.allowance)", first="mutations::test_kernel_and_judge_agree_on_desk_cases[1]"),
         # jumping is walking
-        fault("jump over a change of terms", KERNELS, "min(nearest, account.horizon, account.period_end)", "min(nearest, account.horizon)"),
-        fault("jump with the margin of the terms before", KERNELS, NEW_PERIOD, ""),
+        fault("jump over a change of terms", KERNELS, "min(nearest, account.horizon, account.period_end)", "min(nearest, account.horizon)", first="mutations::test_kernel_and_judge_agree_where_tiers_change[6]"),
+        fault("jump with the margin of the terms before", KERNELS, NEW_PERIOD, "", first="mutations::test_kernel_and_judge_agree_where_tiers_change[6]"),
     ),
 ]
 # fmt: on

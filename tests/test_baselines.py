@@ -1,5 +1,6 @@
 """Baselines beside a run: held spot, T-bills, carry that is always on, and the run itself at other costs."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -494,3 +495,33 @@ def test_several_assets_share_the_capital_of_held_spots_and_carry_equally() -> N
     assert found.baselines.loc["always-on funding carry", "final_equity"] == near(CAPITAL)
     told = "long E and short EP, long B and short BP in equal parts all the time, size 0.5, leverage 1, with the run's execution"
     assert found.baselines.loc["always-on funding carry", "what"] == told
+
+
+# ---------------------------------------------------------------- what could not be bought
+
+
+@pytest.mark.parametrize(
+    ("capital", "participation", "why"),
+    [(3.0, None, "worth 3, less than the smallest order of 5"), (1e5, 1e-6, "no order was filled")],
+)  # fmt: skip
+def test_what_buys_nothing_is_left_out_with_its_reason(tmp_path: Path, capital: float, participation: float | None, why: str) -> None:
+    market = ether_market(tmp_path)
+    rule = bt.Rule(long=market.spot, short=market.perpetual)
+    left_out = bt.run(rule, market, capital=capital, execution=bt.Execution(participation=participation)).baselines_left_out
+    assert set(left_out) == {"hold spot", "always-on funding carry"}
+    assert why in left_out["hold spot"]
+    for told in left_out.values():
+        assert told.startswith(f"nothing of {SPOT} could be bought: the rule was free to enter at 200 of 200 bars")
+        assert not told.endswith(".")
+
+
+def test_what_is_bought_in_part_says_how_much(tmp_path: Path) -> None:
+    market = ether_market(tmp_path)
+    execution = bt.Execution(participation=0.001)
+    result = bt.run(bt.Rule(long=market.spot, short=market.perpetual), market, capital=1e6, execution=execution)
+    alone = bt.run(bt.Rule(long=market.spot, size=1.0), market, capital=1e6, execution=execution)
+    share = float((alone.fills["quantity"] * alone.fills["reference"]).sum()) / 1e6
+    assert 0.0 < share < 0.9
+    told = f"{SPOT} to be bought for all the capital and kept, with the run's execution; only {100 * share:.2g}% of that was bought"
+    assert result.baselines.loc["hold spot", "what"] == told
+    assert re.search(r"with the run's execution; only \S+% of that was bought$", result.baselines.loc["always-on funding carry", "what"])

@@ -75,6 +75,10 @@ def test_what_is_wrong_is_one_sentence(files: list[str], tmp_path: Path, capsys:
     (tmp_path / "other.json").write_text('{"time": []}', encoding="utf-8")
     told = fails(capsys, files[0], f"{tmp_path}/other.json")
     assert f'{tmp_path}/other.json: this is no run\'s JSON: the key "strategy" is missing' in told
+    (tmp_path / "damaged.json").write_text(
+        json.dumps(json.loads(Path(files[0]).read_text(encoding="utf-8")) | {"capital": 0}), encoding="utf-8"
+    )
+    assert f'{tmp_path}/damaged.json: "capital" must be a finite number above 0: 0' in fails(capsys, files[0], f"{tmp_path}/damaged.json")
     assert "the page can't be written" in fails(capsys, *files, "--html", str(tmp_path))
     assert "choose another place with --json" in fails(capsys, *files, "--json", str(tmp_path))
 

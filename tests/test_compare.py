@@ -488,7 +488,7 @@ def test_too_few_and_too_many_runs_are_refused(write: Write) -> None:
 def test_what_is_no_run_is_refused(market: Market, write: Write) -> None:
     rule = bt.Rule(long=market.spot)
     with pytest.raises(
-        ParameterError, match=r"^a comparison takes results of runs: it got Rule\(.*; give results, or paths to their JSON files$"
+        ParameterError, match=r"^a comparison takes results of runs: it got a Rule; give results, or paths to their JSON files$"
     ):
         compare(rule, write("a"))
 
@@ -510,6 +510,8 @@ def test_names_must_fit(write: Write) -> None:
         compare(*files, names=["a", "a"])
     with refused(ParameterError, "a name of a run must be a text: ' '; leave names out for the strategies' own"):
         compare(*files, names=["a", " "])
+    with refused(ParameterError, "names must be texts, one for each run: names=5; leave them out for the strategies' own"):
+        compare(*files, names=5)  # type: ignore[arg-type]
     with refused(ParameterError, "names stand in the dict already: names were given too; leave one out"):
         compare({"a": files[0], "b": files[1]}, names=["a", "b"])
 
@@ -572,6 +574,24 @@ def test_a_file_from_before_daily_equity_is_to_be_written_again(write: Write) ->
     [
         ({"capital": "much"}, '"capital" must be a number: much'),
         ({"capital": True}, '"capital" must be a number: True'),
+        ({"capital": 0}, '"capital" must be a finite number above 0: 0'),
+        ({"capital": -5.0}, '"capital" must be a finite number above 0: -5.0'),
+        ({"capital": math.nan}, '"capital" must be a finite number above 0: nan'),
+        ({"capital": 10**400}, '"capital" must be a finite number above 0: an integer beyond all floats'),
+        ({"final_equity": math.inf}, '"final_equity" must be a finite number: inf'),
+        ({"final_equity": 10**400}, '"final_equity" must be a finite number: an integer beyond all floats'),
+        ({"metrics": {"sharpe": 10**400}}, '"sharpe" in "metrics" must be a number: an integer beyond all floats'),
+        ({"bars": 0}, '"bars" must be a number above 0: 0'),
+        ({"start": "NaT"}, '"start" must be a time in UTC: NaT'),
+        ({"start": "2024-01-02T00:00:00Z"}, '"end" must be after "start": 2024-01-02T00:00:00Z and 2024-01-02T00:00:00Z'),
+        ({"end": "9999-01-01T00:00:00Z"}, '"end" must be a time in UTC: 9999-01-01T00:00:00Z'),
+        ({"attribution": {}}, '"attribution" must name the sources of PnL: it is empty'),
+        ({"baselines": 5}, '"baselines" must be a list: 5'),
+        ({"baselines": [5]}, 'each of "baselines" must be an object with a "name": 5'),
+        ({"baselines": [{"name": None}]}, 'each of "baselines" must be an object with a "name": {\'name\': None}'),
+        ({"baselines": [{"name": "a"}, {"name": "a"}]}, '"a" stands twice in "baselines"'),
+        ({"baselines": [{"name": "a", "final_equity": "x"}]}, '"final_equity" in "baselines: a" must be a number: x'),
+        ({"daily": {"time": ["NaT"], "equity": [1.0]}}, '"time" must be a time in UTC: NaT'),
         ({"bars": 1.5}, '"bars" must be a number: 1.5'),
         ({"strategy": None}, '"strategy" must be a text: None'),
         ({"metrics": [1]}, '"metrics" must be an object: [1]'),
@@ -594,3 +614,25 @@ def test_a_value_of_the_wrong_kind_is_named(write: Write, tmp_path: Path, more: 
     path.write_text(json.dumps(document([100.0, 110.0]) | more), encoding="utf-8")
     with refused(DataError, f"{path}: {told}; give a file that --json or result.to_json has written"):
         compare(write("a"), path)
+
+
+def test_what_a_baseline_lacks_is_unknown(write: Write) -> None:
+    unknown = write(
+        "a", baselines=[{"name": "zero cost", "final_equity": None}, {"name": "double cost", "final_equity": 90.0, "total_return": -0.1}]
+    )
+    for path in (unknown, write("b", baselines=None)):
+        costs = compare(path, write("c"), names=["it", "c"]).costs.loc["it"]
+        assert costs[["zero_cost_final_equity", "zero_cost_total_return"]].isna().all()
+    assert compare(unknown, write("c"), names=["it", "c"]).costs.loc["it", "double_cost_final_equity"] == 90.0
+
+
+def test_a_file_of_endless_brackets_is_no_json(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(DataError, match=r"x\.json: this is no JSON \("):
+        compare(write("a"), tmp_path / "x.json")
+
+
+def test_what_shows_itself_as_a_table_is_named_by_its_type(write: Write) -> None:
+    both = compare(write("a"), write("b"))
+    with refused(ParameterError, "a comparison takes results of runs: it got a Comparison; give results, or paths to their JSON files"):
+        compare(write("a"), both)

@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from report_fixture import BASELINES, SOURCES, Run, make_run
 
 import backtest as bt
-from backtest.errors import StorageError
+from backtest.errors import ParameterError, StorageError
 from backtest.report import figures, render_html, render_table, style, summary, to_dict, words, write_json, write_report
 from backtest.report.files import write_atomically
 
@@ -682,6 +682,44 @@ def test_several_rules_have_names_in_every_table_and_no_premium() -> None:
     document = to_dict(run)
     assert document["by_rule"][1] == {"rule": "CashAndCarry", **run.by_rule.loc["CashAndCarry"].to_dict()}
     assert {row["rule"] for name in ("trades", "fills", "liquidations") for row in document[name]} == {"AlwaysOn 2"}
+
+
+def test_names_are_cut_in_the_middle_and_numbered_where_that_makes_them_alike() -> None:
+    run = make_run(trades=9, liquidation=True)
+    names = ["FundingCarry on ETH*", "FundingCarry on BTC*"]
+
+    def told(labels: list[str]) -> list[str]:
+        for table in (run.trades, run.fills, run.liquidations):
+            table["rule"] = [labels[place % 2] for place in range(len(table))]
+        run.by_rule = pd.DataFrame(
+            {"capital": [6e5, 4e5], "final_equity": [6.1e5, 3.9e5], "pnl": [1e4, -1e4], "trades": [5, 4]}, index=labels
+        )
+        text = render_table(run)
+        assert max(map(len, text.splitlines())) <= 80
+        return [block for block in text.split("\n\n") if re.match("Rule by rule|Entered|[0-9]+ LIQUIDATION", block)]
+
+    rules, forced, trades = told(names)
+    assert re.search(r"^FundingCarry on ETH\* +600,000", rules, flags=re.MULTILINE)
+    assert re.search(r"^20\d\d-\d\d-\d\d Fundi\.. ETH\* ETHUSDT-", forced, flags=re.MULTILINE)
+    assert " Fundin..n ETH* " in trades
+    assert " Fundin..n BTC* " in trades
+    rules, forced, trades = told(["FundingCarry near of all", "FundingCarry next of all"])
+    assert re.search(r"^1 FundingCarry near of all|^1 Fundi\S*.*of all +600,000", rules, flags=re.MULTILINE)
+    assert re.search(r"^20\d\d-\d\d-\d\d [12] Fun", forced, flags=re.MULTILINE)
+    assert " 1 Fund" in trades
+    assert " 2 Fund" in trades
+
+
+@pytest.mark.parametrize(("given", "told"), [(None, "None"), (5, "5"), ("", "''"), (pd.DataFrame(), "an object of the type DataFrame")])
+@pytest.mark.parametrize(("write", "what"), [(write_report, "report"), (write_json, "JSON")])
+def test_what_is_no_path_is_refused(year: Run, write: Any, what: str, given: Any, told: str) -> None:
+    with pytest.raises(ParameterError, match=re.escape(f'{what} needs the path of a file, as "runs/carry": it got {told}')):
+        write(year, given)
+
+
+def test_a_home_that_is_unknown_is_refused(year: Run) -> None:
+    with pytest.raises(ParameterError, match=r"JSON needs the path of a file: ~nobody-of-that-name/x.json: .*; write the folder out"):
+        write_json(year, "~nobody-of-that-name/x.json")
 
 
 def test_delta_neutrality_stands_among_the_figures(year: Run, year_page: str) -> None:

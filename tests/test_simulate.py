@@ -665,11 +665,11 @@ def test_rules_that_are_known_from_later_days_only_are_told() -> None:
 
 def test_a_signals_mask_hides_what_it_covers(market: Market) -> None:
     ones = np.ones(len(market))
-    with pytest.raises(ParameterError, match="^signal is unknown"):
+    with pytest.raises(ParameterError, match=r"^signal is unknown"):
         run_carry(market, signal=np.ma.masked_array(ones, mask=True), enter=0.5)
     half = np.ma.masked_array(ones, mask=np.arange(len(market)) < 50)
     assert run_carry(market, signal=half, enter=0.5).trades["entered_at"].iloc[0] == market.clock[50]
-    with pytest.raises(ParameterError, match="^signal must be numbers, one value a bar: it has complex128 values$"):
+    with pytest.raises(ParameterError, match=r"^signal must be numbers, one value a bar: it has complex128 values$"):
         run_carry(market, signal=ones * 1j, enter=0.5)
 
 

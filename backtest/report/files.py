@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 FIGURES = (".png", ".svg", ".pdf")
 
 
+def file_at(path: str | os.PathLike[str], what: str) -> Path:
+    """The file that a path names; ParameterError for what is no path."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        told = repr(path) if path is None or isinstance(path, str | int | float) else f"an object of the type {type(path).__name__}"
+        raise ParameterError(f'{what} needs the path of a file, as "runs/carry": it got {told}')
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # a home that isn't known
+        raise ParameterError(f"{what} needs the path of a file: {path}: {error}; write the folder out") from None
+
+
 def figure_file(path: str | os.PathLike[str]) -> Path:
     """The file of a figure, if its ending is a format; ParameterError if not."""
-    target = Path(path).expanduser()
+    target = file_at(path, "the figure")
     if target.suffix.lower() not in FIGURES:
         raise ParameterError(f"--plot {path}: its ending must be one of {', '.join(FIGURES)}; rename it")
     return target
@@ -43,9 +54,9 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes, *, what
     """Write text in UTF-8, or bytes, beside the target, then rename it into place; missing folders are made.
 
     Of a symbolic link the file that it names is replaced, and the link stays. What is there and no file, as a pipe or /dev/stdout, is written to.
-    Errors: StorageError if the target can't be written; a file that was there before is unchanged.
+    Errors: StorageError if the target can't be written; a file that was there before is unchanged. ParameterError for what is no path.
     """
-    target = Path(path).expanduser()
+    target = file_at(path, what)
     written = content.encode() if isinstance(content, str) else content
     try:
         if target.is_dir():

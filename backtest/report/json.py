@@ -20,7 +20,7 @@ from backtest._version import __version__
 from backtest.metrics import daily_equity
 from backtest.report.files import write_atomically
 from backtest.report.protocol import Reportable
-from backtest.report.summary import attribution_table, final_equity, several_rules
+from backtest.report.summary import attribution_table, final_equity, reserve, several_rules
 
 TRADE_KEYS = (
     "entered_at",
@@ -45,7 +45,8 @@ def to_dict(result: Reportable) -> dict[str, Any]:
     """The run as plain dicts, lists, strings, numbers and None, ready for `json.dumps`.
 
     Beyond the design's keys: `version`, `quote`, `execution` (what was traded and how), `daily`, `baselines` (their `daily` at the times of the run's) and
-    `baselines_left_out`, `fills`, `liquidations`, `notes`, and for several rules `by_rule`.
+    `baselines_left_out`, `fills`, `liquidations`, `notes`, and for several rules `by_rule` and `reserve` (what no
+    rule has: null if the shares add up to 1; with it the rules add up to the whole).
     """
     dataset = result.dataset
     keys = (["rule"] if several_rules(result.trades) else []) + list(TRADE_KEYS)
@@ -73,6 +74,7 @@ def to_dict(result: Reportable) -> dict[str, Any]:
     }
     if result.by_rule is not None:
         document["by_rule"] = [{"rule": label} | dict(row) for label, row in result.by_rule.to_dict("index").items()]
+        document["reserve"] = reserve(result)
     return {key: plain_value(value) for key, value in document.items()}
 
 

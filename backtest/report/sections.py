@@ -13,6 +13,7 @@ from backtest.report import figures, style
 from backtest.report.blocks import Block, Cards, Cell, Facts, Figure, Heading, Points, Section, Table, Text, signed
 from backtest.report.protocol import Reportable
 from backtest.report.summary import (
+    RESERVE,
     RULE_COLUMNS,
     Beside,
     Liquidation,
@@ -29,6 +30,7 @@ from backtest.report.summary import (
     interest_while_flat,
     liquidations,
     monthly_returns,
+    reserve,
     several_rules,
     sought_words,
     traded_notional,
@@ -103,6 +105,9 @@ def rules_section(result: Reportable) -> Section | None:
     names = [name for name in RULE_COLUMNS if name in table.columns]
     head = heads("rule", *map(metric_label, names))
     rows = [[Cell(str(label)), *(signed(_of_rule(name, row[name])) for name in names)] for label, row in table.to_dict("index").items()]
+    spare = reserve(result)
+    if spare is not None:
+        rows.append([Cell(RESERVE), *(signed(_of_rule(name, spare[name])) if name in spare else Cell("") for name in names)])
     said = f"Each rule has an account of its own with a share of the capital; spare cash and margin are one. Cash in {result.quote}."
     return Section("rules", "Rule by rule", "Rules", (Text(said, "muted"), Table(head, rows), *_correlation(result)))
 

@@ -34,6 +34,7 @@ RULE_COLUMNS = (
     "liquidations",
 )  # of `by_rule`
 THIS_RUN = "this run"
+RESERVE = "reserve"
 DAY = pd.Timedelta("1D")
 SMALLEST_GAIN = 1e-3  # of all that was earned and lost: shares of less than that are noise
 
@@ -256,6 +257,17 @@ def liquidations(result: Reportable) -> list[Liquidation]:
 def several_rules(table: pd.DataFrame) -> bool:
     """Whether rows say which of several rules they belong to."""
     return "rule" in table.columns
+
+
+def reserve(result: Reportable) -> dict[str, float] | None:
+    """What the shares of several rules leave of the capital (below 0: what they exceed it by), its end and its gain; None if they add up to it."""
+    table, values = result.by_rule, getattr(result, "reserve", None)
+    if table is None or values is None or not len(values):
+        return None
+    capital, final = result.capital - float(table["capital"].sum()), float(values.iloc[-1])
+    if abs(capital) <= 1e-9 * result.capital and final == 0.0:
+        return None
+    return {"capital": capital, "final_equity": final, "pnl": final - capital}
 
 
 def beside(result: Reportable) -> list[Beside]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from backtest.report.protocol import Reportable
 from backtest.report.summary import (
+    RESERVE,
+    Liquidation,
     attribution_table,
     beside,
     by_reason,
@@ -20,14 +22,16 @@ from backtest.report.summary import (
     forced_words,
     liquidations,
     period,
+    reserve,
     several_rules,
     sought_words,
 )
-from backtest.report.words import day, known, metric, metric_rows, metric_style, money, number, percent, plain, price, source_label
+from backtest.report.words import day, known, metric, metric_rows, metric_style, middle, money, number, percent, plain, price, source_label
 
 WIDTH = 80
 ALL_TRADES = 8
 ENDS = 3
+LABEL = 12  # characters of a rule's name in the narrowest of its columns
 TOLERANCE = 1e-9
 # of `by_rule`: column, heading, width
 RULES = (
@@ -131,16 +135,33 @@ def _rules(result: Reportable) -> list[str]:
     table = result.by_rule
     if table is None:
         return []
+    labels = rule_labels(result)
     columns = tuple(entry for entry in RULES if entry[0] in table.columns)
     lines = _rule("Rule by rule", *((title, width) for _, title, width in columns))
     room = WIDTH - sum(width for _, _, width in columns)
-    for label, row in table.to_dict("index").items():
+    rows: list[tuple[str, Mapping[Any, Any]]] = [(labels[str(label)], row) for label, row in table.to_dict("index").items()]
+    spare = reserve(result)
+    if spare is not None:
+        rows.append((RESERVE, spare))
+    for label, row in rows:
         cells = [
-            f"{money(row[name], width=width - 1):>{width}}" if name in CASH else fitting(metric(metric_style(name), row[name]), width)
+            f"{money(row[name], width=width - 1):>{width}}"
+            if name in CASH
+            else fitting(metric(metric_style(name), row[name]), width)
+            if name in row
+            else " " * width
             for name, _, width in columns
         ]
-        lines.append(f"{str(label)[: room - 1]:<{room}}" + "".join(cells))
+        lines.append(f"{middle(label, room - 1):<{room}}" + "".join(cells))
     return lines
+
+
+def rule_labels(result: Reportable) -> dict[str, str]:
+    """What each of several rules is called here: its label, with its number before all of them where two would look alike once they are cut."""
+    labels = [str(label) for label in result.by_rule.index] if result.by_rule is not None else []
+    if len({middle(label, LABEL) for label in labels}) == len(labels):
+        return {label: label for label in labels}
+    return {label: f"{number} {label}" for number, label in enumerate(labels, start=1)}
 
 
 def _sources(result: Reportable) -> list[str]:
@@ -189,19 +210,26 @@ def _liquidations(result: Reportable) -> list[str]:
     events = liquidations(result)
     if not events:
         return []
-    lines = _rule(forced_words(events).upper(), ("at price", 12), (f"cost {result.quote}", 12), ("top-up", 12), ("saved", 12))
+    labels, ruled = rule_labels(result), any(event.rule for event in events)
+    width = 11 if ruled else 12
+    lines = _rule(forced_words(events).upper(), *((name, width) for name in ("at price", f"cost {result.quote}", "top-up", "saved")))
 
     def row(label: str, *values: str) -> str:
-        return f"{label:<32}" + "".join(f"{value:>12}" for value in values)
+        return f"{label:<{WIDTH - 4 * width}}" + "".join(f"{value:>{width}}" for value in values)
+
+    def named(event: Liquidation) -> str:
+        if not ruled:
+            return f"{event.time:%Y-%m-%d %H:%M} {event.contract[:15]}"
+        return f"{day(event.time)} {middle(labels.get(event.rule, event.rule), LABEL):<{LABEL}} {event.contract[:12]}"
 
     worst = sorted(events, key=lambda event: -event.cost)[: 2 * ENDS]
     for event in sorted(worst, key=lambda event: event.time):
-        label = f"{event.time:%Y-%m-%d %H:%M} {event.contract[:15]}"
-        lines.append(row(label, price(event.price), *(money(value, width=11) for value in (-event.cost, event.top_up, event.saved))))
+        cash = (-event.cost, event.top_up, event.saved)
+        lines.append(row(named(event), price(event.price), *(money(value, width=width - 1) for value in cash)))
     if len(events) > len(worst):
         lines.append(f"and {len(events) - len(worst):,} that cost less")
     if len(events) > 1:
-        lines.append(row("all", "", money(-sum(event.cost for event in events), width=11)))
+        lines.append(row("all", "", money(-sum(event.cost for event in events), width=width - 1)))
     return [*lines, *textwrap.wrap(LIQUIDATION_NOTE + sought_words(events), WIDTH, break_on_hyphens=False)]
 
 
@@ -225,19 +253,21 @@ def _trades(result: Reportable) -> list[str]:
         head = f"{'Entered':<11}{'exited':<11}{'rule':<15}{'contract':<15}{pnl}"
     else:
         head = f"{'Entered':<12}{'exited':<12}{'side and contract':<21}{'premium':>8}{pnl}"
-    lines = [head, "-" * WIDTH]
-    if len(trades) <= ALL_TRADES:
-        return lines + [_trade(trade) for trade in trades]
-    between = f"... {len(trades) - 2 * ENDS:,} more ..."
-    return [*lines, *map(_trade, trades[:ENDS]), between, *map(_trade, trades[-ENDS:])]
+    labels = rule_labels(result)
+    few = len(trades) <= ALL_TRADES
+    told = [_trade(trade, labels) for trade in (trades if few else [*trades[:ENDS], *trades[-ENDS:]])]
+    if not few:
+        told.insert(ENDS, f"... {len(trades) - 2 * ENDS:,} more ...")
+    return [head, "-" * WIDTH, *told]
 
 
-def _trade(trade: Mapping[Hashable, Any]) -> str:
+def _trade(trade: Mapping[Hashable, Any], labels: Mapping[str, str]) -> str:
     contract = str(trade["contract"]) if known(trade["contract"]) else ""
     exited = day(trade["exited_at"]) if known(trade["exited_at"]) else "open"
     ended = f"{money(trade['pnl'], width=11):>12} {str(trade['reason'])[:14]}"
     if "rule" in trade:
-        return f"{day(trade['entered_at']):<11}{exited:<11}{str(trade['rule'])[:14]:<15}{contract[:14]:<15}{ended}"
+        rule = middle(labels.get(str(trade["rule"]), str(trade["rule"])), 14)
+        return f"{day(trade['entered_at']):<11}{exited:<11}{rule:<15}{contract[:14]:<15}{ended}"
     premium = percent(trade["entry_premium"])
     return f"{day(trade['entered_at']):<12}{exited:<12}{trade['side']:<+3}{contract[:17]:<18}{premium:>8}{ended}"
 

@@ -120,6 +120,14 @@ def plain(value: object) -> str:
     return str(value) if value is not None else "none"
 
 
+def middle(text: str, width: int) -> str:
+    """A text that fits: of a long one its two ends, as those tell names apart."""
+    if len(text) <= width:
+        return text
+    tail = (width - 2) // 2
+    return f"{text[: width - 2 - tail]}..{text[len(text) - tail :]}"
+
+
 def metric(style: str, value: float | int | None) -> str:
     """A metric in the style of its kind; beyond ten million in scientific notation, as happens to a ratio over no volatility at all."""
     if value is not None and known(value) and abs(value) >= 1e7 and style != "count":
