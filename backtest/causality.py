@@ -2,7 +2,8 @@
 
 At each of some cuts the market is taken as it was known then (`market.until`), and once more with other prices and funding after it. Whatever the rule says up to the
 cut can't depend on what came after: its legs, thresholds and sizes, its signals bar by bar, and then the fills and the equity of a run. The cuts lie all over the
-run, at odd hours as well as around midnights and month ends, where the rule decided to trade, and right before the largest moves.
+run, at odd hours as well as around midnights and month ends, where the rule decided to trade, and right before the largest moves; at the hours of the day that
+none of them meets, the rule alone is compared once. A look at one bar in a thousand, which no cut meets, may go unseen: more cuts find more.
 
     check = bt.check_causality(CashAndCarry(), market)
     print(check)
@@ -33,7 +34,7 @@ from backtest.memo import ARRAYS
 from backtest.result import Result
 from backtest.rule import Leg, Rule, instant, shown
 from backtest.simulate import run
-from backtest.strategy import Strategy, label_of, rule_of
+from backtest.strategy import Strategy, check_changes, check_market, label_of, rule_of
 from backtest.tapes import both_sides, candidates, table_of
 
 Integers = npt.NDArray[np.int64]
@@ -60,13 +61,15 @@ class CausalityCheck:
     """What a check found. findings: a row each, the earliest bar first: first_bar (the first bar that changed), what (a signal, a leg, a field of the rule, fills,
     equity), of (the @signal that changed first, or the strategy's own computation), pair, was, became, cut, future (how the market after the cut was changed).
 
-    cuts: the last bars that were known. skipped: cuts at which the data that were there don't make the rule, and why.
+    cuts: the last bars that were known. skipped: cuts at which the data that were there don't make the rule, and why. hours: at how many more cuts the rule alone
+    was compared, without a run, so that there is one at each hour of the day.
     """
 
     strategy: str
     cuts: pd.DatetimeIndex
     findings: pd.DataFrame
     skipped: dict[pd.Timestamp, str] = field(default_factory=dict)
+    hours: int = 0
 
     @property
     def passed(self) -> bool:
@@ -95,15 +98,17 @@ class CausalityCheck:
     def __repr__(self) -> str:
         title = f"Causality of {self.strategy}: {'passed' if self.passed else 'FAILED'}"
         span = f"{len(self.cuts)} cuts from {utc(self.cuts[0].value)} to {utc(self.cuts[-1].value)}"
+        span += f" (the rule alone at {self.hours} more hours)" if self.hours else ""
         lines = [title, f"  {span}" + (f", at {len(self.skipped)} of which the data don't make the rule" if self.skipped else "")]
         if self.passed:
             return "\n".join([*lines, "  Nothing up to a cut changed with what came after it."])
         for what, rows in self.findings.groupby("what", sort=False):
             first, count = rows.iloc[0], rows["cut"].nunique()
             lines.append(f"  {what}: changed at {count} cuts, first at {utc(first['first_bar'].value)}")
-            lines.append(
-                f"    from {words(first['was'])} to {words(first['became'])} when {first['future']} after {utc(first['cut'].value)}"
-            )
+            changed = f"from {words(first['was'])} to {words(first['became'])}"
+            if what == RULE:
+                changed = f"can't be made any more ({words(first['became'])})"
+            lines.append(f"    {changed} when {first['future']} after {utc(first['cut'].value)}")
             lines += [f"    {first['of']}"] if first["of"] else []
         return "\n".join(lines)
 
@@ -347,6 +352,15 @@ def cut_bars(whole: Made, result: Result, count: int) -> list[int]:
     return sorted(chosen)
 
 
+def other_hours(whole: Made, bars: list[int]) -> list[int]:
+    """A bar at which the rule could enter at each hour of the day at which no cut lies yet, spread over the run."""
+    hours, least = whole.market.clock.hour.to_numpy(), len(whole.market) // 50
+    known = least + np.flatnonzero(whole.possible[least:-1])
+    missing = sorted(set(hours[known].tolist()) - set(hours[bars].tolist()))
+    there = [known[hours[known] == hour] for hour in missing]
+    return [int(at[int(len(at) * (place + 0.5) / len(missing))]) for at, place in zip(there, shuffled(len(missing)), strict=True)]
+
+
 def shuffled(count: int) -> list[int]:
     """0 … count − 1 in an order whose beginnings are spread evenly: each next one lies in the widest gap (by the golden section)."""
     steps = np.arange(count) * ((math.sqrt(5.0) - 1.0) / 2.0) % 1.0
@@ -416,6 +430,8 @@ def check_causality(
     capital, execution, changes: as of `run`. Raises ParameterError and DataError as `run`; ParameterError for a bare `Rule`, whose arrays are computed already.
     """
     refuse_fixed(strategy, changes)
+    check_market(market, "a causality check")
+    check_changes(changes)
     if isinstance(cuts, bool) or not isinstance(cuts, int | np.integer) or cuts < 1:
         raise ParameterError(f"cuts must be a whole number from 1 on: cuts={shown(cuts)}")
     base = market.altered()  # nothing computed yet, so that what the strategy asks for is seen
@@ -438,6 +454,12 @@ def check_causality(
                 skipped |= {cut: str(error)} if future is CUT_OFF else {}
                 continue
             rows += [(market.clock[one.bar], one.what, one.of, one.pair, one.was, one.became, cut, future) for one in found]
+    hours = other_hours(whole, bars)
+    for bar in hours:
+        rows += [
+            (market.clock[one.bar], one.what, one.of, one.pair, one.was, one.became, market.clock[bar], CUT_OFF)
+            for one in said_otherwise(whole, strategy, changes, bar, first)
+        ]
     if not any(
         row[1] == RULE and row[6] == market.clock[bars[-1]] for row in rows
     ):  # what can be made of more data needs some to begin with
@@ -453,7 +475,7 @@ def check_causality(
             f"{label_of(strategy)} makes another rule each time that it is asked on the same market, so nothing tells a look into the future from chance; "
             "give its random numbers a fixed seed, and let it remember nothing"
         )
-    return CausalityCheck(label_of(strategy), market.clock[bars], findings, skipped)
+    return CausalityCheck(label_of(strategy), market.clock[bars], findings, skipped, len(hours))
 
 
 def refuse_fixed(strategy: object, changes: Mapping[str, Any]) -> None:
@@ -510,6 +532,15 @@ def differences(
         except CarryError:  # half a market may lack what a run needs; the rule said the same, and the run is the engine's
             return
         yield from changed_run(result, became, count)
+
+
+def said_otherwise(whole: Made, strategy: Strategy, changes: Mapping[str, Any], bar: int, first: int) -> list[Difference]:
+    """What of the rule alone differs up to a bar if the market ends there; nothing where it can't be made then, which is for the other cuts to tell."""
+    try:
+        other = make(strategy, whole.market.until(whole.market.clock[bar]), changes)
+    except Exception:  # a user's own code, as in `differences`
+        return []
+    return [*changed_settings(whole, other, min(first, bar)), *changed_arrays(whole, other, bar + 1)]
 
 
 def filled_ahead(whole: Made, execution: Execution, cut: int) -> bool:

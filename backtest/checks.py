@@ -4,7 +4,8 @@ possible. And why a run has made no trade.
 Each check raises ParameterError for a setting and DataError for data, with the place and the remedy.
 """
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +14,13 @@ import pandas as pd
 
 from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution
+from backtest.filters import Filter
 from backtest.instruments import Kind, Settle
 from backtest.joins import fresh, refuse_other_hours
 from backtest.ledger import slot_contract
 from backtest.market import Floats, Market, utc
 from backtest.rule import AUTO, Rule, Sides, instant
+from backtest.strategy import Narrowed, Strategy, all_filters, kept_out_by, unfiltered
 from backtest.tapes import both_sides, numbers, table_of
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 Integers = npt.NDArray[np.int64]
 
+OPENED = "leave a filter out, loosen it, or load a longer period"
 STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold
 
 
@@ -88,8 +92,8 @@ def check_two_instruments(rule: Rule) -> None:
             raise ParameterError(f"the legs must be two instruments: {told}; give another leg, or one leg alone")
 
 
-def check_known(prepared: "Prepared") -> None:
-    """ParameterError for an entry signal that is unknown wherever the rule could enter."""
+def check_known(prepared: "Prepared", strategy: Strategy | Rule | None = None) -> None:
+    """ParameterError for an entry signal that is unknown wherever the rule could enter. strategy: whose filters may be why."""
     market, rule, candidate = prepared.market, prepared.rule, prepared.tapes.candidate
     if rule.enter is None:
         return
@@ -100,10 +104,20 @@ def check_known(prepared: "Prepared") -> None:
         if any((~np.isnan(table[candidate[bars] if len(table) > 1 else 0, bars])).any() for table in tables):
             return
     if len(everywhere):
+        closed = shut(prepared, strategy)
+        if closed is not None:
+            raise ParameterError(f"{closed}, so the rule can never enter; {OPENED}")
         raise ParameterError(
             f"signal is unknown (NaN) at each of the {len(everywhere)} bars at which a contract is offered, so the rule can never enter; shorten a window that is "
             "longer than the data, load a longer period, import what the signal lacks, or leave out a filter that never allows an entry"
         )
+
+
+def shut(prepared: "Prepared", strategy: Strategy | Rule | None) -> str | None:
+    """Which filters of a strategy keep it out everywhere, in words; None if that is not why."""
+    if strategy is None:
+        return None
+    return kept_out_by(strategy, prepared.market, prepared.rule.sides, prepared.tapes.candidate >= 0, **prepared.changes)
 
 
 def check_instants(market: Market, execution: Execution) -> None:
@@ -146,8 +160,8 @@ def check_staking(market: Market, rule: Rule) -> None:
 # ---------------------------------------------------------------- no trade
 
 
-def no_trade_note(prepared: "Prepared", trades: Sized, capital: float) -> str | None:
-    """Why a run without trades has none, and what to change, for its notes; None if it has any."""
+def no_trade_note(prepared: "Prepared", trades: Sized, capital: float, strategy: Strategy | Rule | None = None) -> str | None:
+    """Why a run without trades has none, and what to change, for its notes; None if it has any. strategy: whose filters may be why."""
     if len(trades):
         return None
     rule, tapes, count = prepared.rule, prepared.tapes, len(prepared.market)
@@ -157,27 +171,44 @@ def no_trade_note(prepared: "Prepared", trades: Sized, capital: float) -> str | 
         return f"NO TRADE: {legs} offer no contract at any of the {count} bars; lower min_days or nth, or load a longer period."
     sides = [(sign, side.entry.values[:count]) for sign, side in ((1, tapes.plus), (-1, tapes.minus)) if len(side.entry.values)]
     willing = np.unique(np.concatenate([np.flatnonzero(values >= prepared.rule_record["enter"]) for _, values in sides]))
+    filters = () if strategy is None else all_filters(strategy)
+    at_once = bool(filters) and enters_at_once(prepared, strategy)
     if not len(willing):
-        return f"NO TRADE: {unwilling(prepared, sides, len(open_to_entry))}"
+        closed = shut(prepared, strategy)
+        if closed is not None:
+            return f"NO TRADE: {closed}; {OPENED}."
+        return f"NO TRADE: {unwilling(prepared, sides, len(open_to_entry), filters, at_once)}"
     first = utc(prepared.market.stamps[willing[0]])
-    what = "the rule was free to enter" if rule.enter is None else f"the signal reached enter={rule.enter:g}"
+    what = "the rule was free to enter" if rule.enter is None or at_once else f"the signal reached enter={rule.enter:g}"
     return f"NO TRADE: {what} at {len(willing)} of {count} bars, the first {first}, {kept_out(prepared, willing, capital)}."
 
 
-def unwilling(prepared: "Prepared", sides: list[tuple[int, Floats]], bars: int) -> str:
-    """Why a rule never wanted to enter: the most that its signal reached, or its liquidity limits."""
+def enters_at_once(prepared: "Prepared", strategy: Strategy | Rule | None) -> bool:
+    """Whether a strategy has no threshold to enter, whatever its filters made of that."""
+    if isinstance(strategy, Narrowed):
+        return enters_at_once(replace(prepared, market=prepared.market.only(*strategy.patterns)), strategy.inner)
+    return isinstance(strategy, Strategy) and unfiltered(strategy, prepared.market, **prepared.changes)[0].enter is None
+
+
+def unwilling(prepared: "Prepared", sides: list[tuple[int, Floats]], bars: int, filters: Sequence[Filter], at_once: bool) -> str:
+    """Why a rule never wanted to enter: the most that its signal reached, or its liquidity limits, where its filters let it."""
     rule, market = prepared.rule, prepared.market
     limits = ", ".join(f"{name}={value:g}" for name in ("max_spread", "min_depth") if (value := getattr(rule, name)) is not None)
     known = [(float(np.nanmax(values)), int(np.nanargmax(values)), sign) for sign, values in sides if not np.isnan(values).all()]
+    named = " and ".join(f'"{one}"' for one in filters)
+    if at_once:
+        return f"the filters {named} allow no entry where {limits} do; raise max_spread, lower min_depth, or leave out a filter."
     if not known:
         return f"{limits} kept it out at each of the {bars} bars at which a contract is offered; raise max_spread, lower min_depth, or leave them out."
     most, bar, sign = max(known)
     reached = f"the signal rose to {most:g} at most" if sign > 0 else f"the signal fell to {-most:g} at most (side −1)"
     enter = f"enter={rule.enter:g}" if sign > 0 else f"−enter={-(rule.enter or 0.0):g}"
     beside = f" and within {limits}" if limits else ""
-    return (
-        f"{reached}, at {utc(market.stamps[bar])}, where a contract is offered{beside}, and an entry needs {enter}; lower enter (--enter)."
-    )
+    if filters:
+        beside, either = f"{beside} and {named} allow{'s' if len(filters) == 1 else ''} an entry", ", or leave out a filter"
+    else:
+        either = ""
+    return f"{reached}, at {utc(market.stamps[bar])}, where a contract is offered{beside}, and an entry needs {enter}; lower enter (--enter){either}."
 
 
 def kept_out(prepared: "Prepared", willing: Integers, capital: float) -> str:

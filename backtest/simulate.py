@@ -7,7 +7,7 @@ result.report("reports/carry.html")
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -16,14 +16,14 @@ from backtest import kernels as k
 from backtest.book import Book
 from backtest.book_result import BookResult
 from backtest.checks import check_instants, check_known, no_trade_note
-from backtest.errors import CarryError, ParameterError, did_you_mean
+from backtest.errors import CarryError, ParameterError
 from backtest.execution import WHOLE, Execution, check_together, fitting
 from backtest.joint import Joint, join
 from backtest.market import Market, utc
 from backtest.prepare import prepare
 from backtest.result import Log, Prepared, Result
 from backtest.rule import Duration, Rule, duration, number, shown
-from backtest.strategy import Strategy, rule_of
+from backtest.strategy import Strategy, check_changes, check_market, rule_of
 from backtest.terms import check_leverage
 
 MOST_CAPITAL = 1e15
@@ -63,21 +63,17 @@ def run(strategy: Any, market: Market, *, capital: float = 100_000.0, execution:
     if not isinstance(strategy, Strategy | Rule | Book):
         hint = f"give {strategy.__name__}()" if isinstance(strategy, type) else "give one, as CashAndCarry() or bt.Rule(…)"
         raise ParameterError(f"a run needs a strategy or a rule: it got {shown(strategy)}; {hint}")
-    if not isinstance(market, Market):
-        raise ParameterError(f"a run needs a market: it got {shown(market)}; give bt.load_market(…)")
+    check_market(market, "a run")
     if capital is None:
         raise ParameterError("capital must be a number: capital=None; leave it out for 100,000")
     number("capital", capital, above=0.0, most=MOST_CAPITAL)
     if execution is not None and not isinstance(execution, Execution):
         raise ParameterError(f"execution must be an Execution: execution={shown(execution)}; give bt.Execution(…), or leave it out")
-    known = [item.name for item in fields(Rule)]
-    for name in changes:
-        if name not in known:
-            raise ParameterError(f'unknown parameter "{name}": {changes[name]}; {did_you_mean(name, known)}')
+    check_changes(changes)
     execution = execution or Execution()
     if isinstance(strategy, Book):
         return run_book(strategy, market, float(capital), execution, changes)
-    prepared = prepared_run(rule_of(strategy, market, **changes), market, float(capital), execution, changes)
+    prepared = prepared_run(strategy, rule_of(strategy, market, **changes), market, float(capital), execution, changes)
     log = simulate(prepared, float(capital))
     return finished(strategy, prepared, float(capital), log)
 
@@ -94,7 +90,7 @@ def run_book(book: Book, market: Market, capital: float, execution: Execution, c
             rule = rule_of(strategy, market, **changes)
             own = fitting(rule, execution, market.instruments)
             whole = whole or own is execution
-            prepared.append(prepared_run(rule, market, capital * share, own, changes))
+            prepared.append(prepared_run(strategy, rule, market, capital * share, own, changes))
         except CarryError as error:
             beside = f" ({', '.join(changes)} given to a book is asked of every rule)" if changes else ""
             raise type(error)(f"{label}: {error}{beside}") from None
@@ -113,10 +109,12 @@ def finished_book(book: Book, prepared: Sequence[Prepared], execution: Execution
     return BookResult(book, results, logs[-1] if len(logs) > len(results) else None, execution, capital)
 
 
-def prepared_run(rule: Rule, market: Market, capital: float, execution: Execution, changes: dict[str, Any]) -> Prepared:
-    """One rule, checked and ready for the kernel."""
+def prepared_run(
+    strategy: Strategy | Rule, rule: Rule, market: Market, capital: float, execution: Execution, changes: dict[str, Any]
+) -> Prepared:
+    """A strategy's rule, checked and ready for the kernel."""
     prepared = replace(prepare(market, rule, execution), changes=changes)
-    check_known(prepared)
+    check_known(prepared, strategy)
     check_instants(market, prepared.execution)
     check_leverage(market, prepared.rule, prepared.execution, prepared.terms, capital)
     return prepared
@@ -125,7 +123,7 @@ def prepared_run(rule: Rule, market: Market, capital: float, execution: Executio
 def finished(strategy: Strategy | Rule, prepared: Prepared, capital: float, log: Log) -> Result:
     """The result of what the kernel wrote."""
     refuse_overflow(prepared, log)
-    note = no_trade_note(prepared, log.trades, capital)
+    note = no_trade_note(prepared, log.trades, capital, strategy)
     if note is not None:
         prepared = replace(prepared, notes=[*prepared.notes, note])
     return Result(strategy, prepared, capital, log)

@@ -17,17 +17,17 @@ import shlex
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from backtest.errors import DataError, ParameterError, did_you_mean, user_errors
 from backtest.execution import Execution
-from backtest.filters import FILTERS, SIZERS, Filters, Sizers, filtered, filters_of, listed, sizers_of
+from backtest.filters import FILTERS, SIZERS, Bools, Filter, Filters, Sizers, closed, filtered, filters_of, listed, sizers_of
 from backtest.load import load_market
 from backtest.market import Market
-from backtest.rule import Rule, param, settings, shown
+from backtest.rule import Rule, Sides, param, settings, shown
 
 SAMPLE = "data/sample"
 COMPOSED = {"filters": filters_of, "sizers": sizers_of}  # the fields that every strategy has
@@ -44,13 +44,28 @@ class Strategy:
     filters: Filters = param((), "enter only where all of these allow")
     sizers: Sizers = param((), "multiply the size of an entry by all of these")
 
-    def __new__(cls, **parameters: Any) -> "Strategy":
-        """Refuse an unknown parameter with a hint before the dataclass takes them."""
-        known = [item.name for item in fields(cls)]
+    def __new__(cls, *values: Any, **parameters: Any) -> "Strategy":
+        """Refuse what the dataclass would refuse in its own words: an unknown parameter, one without a value, one without its name."""
+        known = {item.name: item for item in fields(cls)}
+        if values:
+            raise ParameterError(
+                f"{cls.__name__} takes its parameters by name: it got {shown(values[0])}; known: {', '.join(sorted(known))}"
+            )
         for name in parameters:
             if name not in known:
-                raise ParameterError(f'unknown parameter "{name}" of {cls.__name__}; {did_you_mean(name, known)}')
+                raise ParameterError(f'unknown parameter "{name}" of {cls.__name__}; {did_you_mean(name, list(known))}')
+        for name, meant in COMPOSED.items():
+            if known[name] is not Strategy.__dataclass_fields__[name]:
+                check_composed(cls, known[name], meant)
+        for name, item in known.items():
+            if item.init and item.default is MISSING and item.default_factory is MISSING and name not in parameters:
+                raise ParameterError(
+                    f'{cls.__name__} needs a value for "{name}", which has no default: give {cls.__name__}({name}=…), or a default in its class by bt.param'
+                )
         return super().__new__(cls)
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
+        return (), {item.name: getattr(self, item.name) for item in fields(self) if item.init}  # a copy is made as the strategy was
 
     def __post_init__(self) -> None:
         for name, meant in COMPOSED.items():
@@ -59,6 +74,21 @@ class Strategy:
     def rule(self, market: Market) -> Rule:
         """The trade on this market, without filters and sizers. It may read anything of the market: the engine decides with what each bar's end knows."""
         raise NotImplementedError(f"{type(self).__name__} must define rule(market)")
+
+
+def check_composed(kind: type[Strategy], item: "Field[Any]", meant: Callable[[object], object]) -> None:
+    """ParameterError for a strategy's own field that is called as the filters or sizers and holds something else."""
+    try:
+        meant(None if item.default is MISSING and item.default_factory is MISSING else default_of(item))
+    except ParameterError:
+        raise ParameterError(
+            f'parameter "{item.name}" of {kind.__name__} is called as one that every strategy has; give it another name'
+        ) from None
+
+
+def default_of(item: "Field[Any]") -> Any:
+    """What a field is if nothing is given."""
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +121,10 @@ def on(strategy: Strategy, *patterns: str) -> Strategy:
             )
     if not patterns:
         raise ParameterError('on needs instruments: it got none; give ids or patterns, as on(strategy, "BTC*")')
+    if not isinstance(strategy, Narrowed) and "on" in parameters_of(strategy):
+        raise ParameterError(
+            f'parameter "on" of {type(strategy).__name__} is called as what bt.on adds to the parameters; give it another name'
+        )
     return Narrowed(inner=strategy, patterns=patterns)
 
 
@@ -98,12 +132,63 @@ def rule_of(strategy: Strategy | Rule, market: Market, **changes: Any) -> Rule:
     """What a strategy trades on a market: its rule with these fields changed, then filtered and sized. A bare rule is only changed."""
     if isinstance(strategy, Rule):
         return replace(strategy, **changes)
+    rule, market = unfiltered(strategy, market, **changes)
+    return filtered(rule, market, filters_of(strategy.filters), sizers_of(strategy.sizers))
+
+
+def unfiltered(strategy: Strategy, market: Market, **changes: Any) -> tuple[Rule, Market]:
+    """A strategy's rule before its own filters and sizers, and the market that it sees. ParameterError for what is no rule."""
     if isinstance(strategy, Narrowed):
         market = market.only(*strategy.patterns)
-        rule = rule_of(strategy.inner, market, **changes)
+        return rule_of(strategy.inner, market, **changes), market
+    if type(strategy).rule is Strategy.rule:
+        raise ParameterError(f"{type(strategy).__name__} must define rule(market): it has no such method; write one that returns a bt.Rule")
+    rule: object = strategy.rule(market)
+    if isinstance(rule, Rule):
+        return replace(rule, **changes), market
+    name = type(strategy).__name__
+    if isinstance(rule, list | tuple | Mapping):
+        remedy = "several rules are a book: give bt.run one strategy for each of them"
+    elif isinstance(rule, Strategy):
+        remedy = f"end it with return {type(rule).__name__}(…).rule(market)"
     else:
-        rule = replace(strategy.rule(market), **changes)
-    return filtered(rule, market, filters_of(strategy.filters), sizers_of(strategy.sizers))
+        remedy = "end it with return bt.Rule(…)"
+    raise ParameterError(f"{name}.rule must return a bt.Rule: it returned {shown(rule)}; {remedy}")
+
+
+def kept_out_by(strategy: Strategy | Rule, market: Market, sides: Sides, offered: Bools, **changes: Any) -> str | None:
+    """Which of a strategy's filters allow no entry at any of the bars at which a contract is offered, in words; None if they allow some."""
+    if isinstance(strategy, Rule):
+        return None
+    if isinstance(strategy, Narrowed):
+        inner = kept_out_by(strategy.inner, market.only(*strategy.patterns), sides, offered, **changes)
+        if inner is not None:
+            return inner
+    if not (filters := filters_of(strategy.filters)):
+        return None
+    rule, seen = unfiltered(strategy, market, **changes)
+    return closed(rule, seen, filters, sides, offered)
+
+
+def all_filters(strategy: Strategy | Rule) -> tuple[Filter, ...]:
+    """The filters of a strategy; of a narrowed one those of the inner strategy too."""
+    if isinstance(strategy, Rule):
+        return ()
+    return (*(all_filters(strategy.inner) if isinstance(strategy, Narrowed) else ()), *filters_of(strategy.filters))
+
+
+def check_market(market: object, what: str) -> None:
+    """ParameterError for what is no market. what: who needs it, as "a run"."""
+    if not isinstance(market, Market):
+        raise ParameterError(f"{what} needs a market: it got {shown(market)}; give bt.load_market(…)")
+
+
+def check_changes(changes: Mapping[str, Any]) -> None:
+    """ParameterError for a change of what is no field of a rule, with the nearest."""
+    known = [item.name for item in fields(Rule)]
+    for name in changes:
+        if name not in known:
+            raise ParameterError(f'unknown parameter "{name}": {shown(changes[name])}; {did_you_mean(name, known)}')
 
 
 def with_parameters(strategy: Strategy, **parameters: Any) -> Strategy:
@@ -345,6 +430,7 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
     from backtest.stress import chosen_scenarios, stress
 
     with user_errors():
+        check_class(strategy)
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", strategy.__name__).lower()
         given = list(sys.argv[1:] if arguments is None else arguments)
         parser = command_line(strategy, Path(sys.argv[0]).name if arguments is None else name)
@@ -360,15 +446,26 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
         result = run(chosen, market, capital=capital, execution=execution, **changes)
         test = stress(result, scenarios=found.scenario, keep=False) if found.scenario else None
         print(result if test is None else f"{result}\n\n{test}")
-        if found.check_causality:
-            from backtest.causality import check_causality
-
-            checked = check_causality(chosen, market, capital=capital, execution=execution, **changes)
-            print(f"\n{checked}")
-            checked.raise_if_failed()
         report = Path(found.report or f"reports/{name}.html")
         (test or result).report(report)
         print(f"Report: {report}")
         if found.json:
             (test or result).to_json(found.json)
             print(f"JSON: {found.json}")
+        if found.check_causality:
+            from backtest.causality import check_causality
+
+            checked = check_causality(chosen, market, capital=capital, execution=execution, **changes)
+            print(f"\n{checked}")
+            checked.raise_if_failed()
+
+
+def check_class(strategy: object) -> None:
+    """ParameterError for what the command line can't make a strategy of."""
+    if isinstance(strategy, type) and issubclass(strategy, Strategy) and strategy is not Strategy:
+        return
+    if isinstance(strategy, Strategy):
+        remedy = f"give {type(strategy).__name__}, without brackets"
+    else:
+        remedy = "give one, as bt.main(CashAndCarry); rules, books and what bt.on makes are run from Python by bt.run"
+    raise ParameterError(f"main takes the class of a strategy: it got {shown(strategy)}; {remedy}")

@@ -12,7 +12,7 @@ from markets import bars, funding, instrument, load, series, times
 
 import backtest as bt
 from backtest import causality
-from backtest.causality import CausalityCheck, check_causality, cut_bars, first_change, make
+from backtest.causality import CausalityCheck, check_causality, cut_bars, first_change, make, other_hours
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.filters import Filter
@@ -166,6 +166,28 @@ def test_a_look_into_the_future_is_found(market: Market, name: str) -> None:
     told = rf"^Perpetual looks into the future: its signal \(entry\) at {utc(first['first_bar'].value)} is .*; use at each bar only what its end knows: no shift"
     with pytest.raises(ParameterError, match=told):
         check.raise_if_failed()
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_a_look_of_one_bar_at_one_hour_of_the_day_is_found(market: Market, hour: int) -> None:
+    def peek(market: Market) -> pd.Series:
+        return premium(market).where(market.clock.hour != hour, premium(market).shift(-1))
+
+    check = failing(Perpetual(signal=peek, enter=-1e9), market, cuts=1)
+    assert set(check.findings["first_bar"].dt.hour) == {hour}
+
+
+def test_every_hour_of_the_day_has_a_cut(market: Market) -> None:
+    strategy, base = Own(made=HONEST["a chain"]), market.altered()
+    whole = make(strategy, base, {})
+    bars = cut_bars(whole, bt.run(whole.rule, base), 12)
+    more = other_hours(whole, bars)
+    hours = market.clock[[*bars, *more]].hour
+    assert set(hours) == set(range(24))
+    assert not set(market.clock[bars].hour) & set(market.clock[more].hour)
+    assert len(set(market.clock[more].hour)) == len(more) == check_causality(strategy, market).hours
+    assert whole.possible[more].all()
+    assert np.ptp(more) > BARS / 2, "all over the run"
 
 
 @pytest.mark.parametrize("name", PEEKS)
@@ -450,17 +472,21 @@ def test_only_rounding_is_no_change(was: list[float], became: list[float], first
 
 def test_a_check_is_told_in_a_few_lines(market: Market) -> None:
     passed = check_causality(Own(made=both()), market, cuts=2)
-    spans = f"  2 cuts from {utc(passed.cuts[0].value)} to {utc(passed.cuts[1].value)}"
+    spans = f"  2 cuts from {utc(passed.cuts[0].value)} to {utc(passed.cuts[1].value)} (the rule alone at 22 more hours)"
     assert repr(passed) == f"Causality of Own: passed\n{spans}\n  Nothing up to a cut changed with what came after it."
     check = failing(Own(made=RULES["a threshold fitted on all data"][0]), market, cuts=2)
     first = check.findings.iloc[0]
     lines = repr(check).splitlines()
     assert lines[0] == "Causality of Own: FAILED"
-    assert lines[2] == f"  enter: changed at 2 cuts, first at {utc(market.clock[0].value)}"
+    assert lines[2] == f"  enter: changed at 24 cuts, first at {utc(market.clock[0].value)}"
     assert lines[3].startswith(f"    from {first['was']:.6g} to {first['became']:.6g} when ")
     assert lines[4] == "    the strategy's own computation"
     assert len(lines) == 5
     assert max(map(len, lines)) <= 120
+    lines = repr(failing(Own(made=RULES["an array of all bars"][0]), market, cuts=2)).splitlines()
+    assert re.match(
+        r"^    can't be made any more \(ParameterError: signal must have one value a bar.*\) when the data end after 2024", lines[3]
+    )
 
 
 def test_the_sentence_names_bar_signal_and_both_values(market: Market) -> None:
@@ -490,12 +516,20 @@ def test_the_sentence_names_bar_signal_and_both_values(market: Market) -> None:
         (Own(made=both()), {"cuts": 0}, "cuts must be a whole number from 1 on: cuts=0"),
         (Own(made=both()), {"cuts": True}, "cuts must be a whole number from 1 on: cuts=True"),
         (Own(made=both()), {"cuts": 2.5}, "cuts must be a whole number from 1 on: cuts=2.5"),
+        (Own(made=both()), {"levrage": 2}, 'unknown parameter "levrage": 2; did you mean "leverage"?'),
+        (Own(made=lambda market: None), {}, "Own.rule must return a bt.Rule: it returned None; end it with return bt.Rule(…)"),  # type: ignore[arg-type, return-value]
         (Own(made=both()), {"capital": -1.0}, "capital must be above 0: capital=-1"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_checked_is_told_so(market: Market, strategy: Any, options: dict[str, Any], told: str) -> None:
     with pytest.raises(ParameterError, match=f"^{re.escape(told)}$"):
         check_causality(strategy, market, **options)
+
+
+@pytest.mark.parametrize(("given", "shown"), [(None, "None"), ("data/sample", "data/sample")])
+def test_a_check_needs_a_market(given: Any, shown: str) -> None:
+    with pytest.raises(ParameterError, match=rf"^a causality check needs a market: it got {shown}; give bt\.load_market\(…\)$"):
+        check_causality(Own(made=both()), given)
 
 
 def test_a_strategy_of_chance_is_told_from_one_that_looks(market: Market) -> None:

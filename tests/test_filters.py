@@ -1,5 +1,7 @@
 """Filters and sizers: where each allows an entry, by side; entries only there and exits as they were; blind to the future; texts, and what is refused."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -331,6 +333,10 @@ class Rows(Filter):
 
     values: Any = None
 
+    def allows(self, market: Market, rule: Rule) -> Any:
+        """The values."""
+        return self.values
+
 
 # ---------------------------------------------------------------- what is done to a rule
 
@@ -568,6 +574,8 @@ def test_texts_tell_every_value() -> None:
     ]  # fmt: skip
     assert str(Given()) == "given=none"
     assert str(Half()) == "Half=half,0.5"
+    assert str(Given(np.arange(5000.0).reshape(50, 100))) == "given=[[0.000e+00 1.000e+00 2.000e+00 ... 9.700e+01 9.800e+01 …"
+    assert str(Given(pd.Series(np.zeros(3)))) == "given=0 0.0 1 0.0 2 0.0 dtype: float64"
     assert str(RegimeFilter([bt.Regime.CALM, "Trending"])) == "regime=calm,trending"
     assert all(str(kind()) in listed() for kind in (*FILTERS.values(), *SIZERS.values()))
     assert max(map(len, listed().splitlines())) <= 76
@@ -583,6 +591,26 @@ def test_filters_and_sizers_are_given_one_by_one_or_together() -> None:
 
 # ---------------------------------------------------------------- what is refused
 
+
+class Mute(Filter):
+    """A user's own without a method."""
+
+
+@dataclass(frozen=True, init=False)
+class Free(Filter):
+    """A user's own that takes whatever it gets."""
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        """Nothing of it is kept."""
+
+
+def test_a_part_may_take_what_it_likes() -> None:
+    assert str(Free(1, 2, what=3)) == "Free"
+    copied = copy.deepcopy(Given(answer="x"))
+    assert copied.answer == "x"
+    assert pickle.loads(pickle.dumps(FundingWindow("2h"))) == FundingWindow("2h")
+
+
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: parse_filter("regim"), 'unknown filter "regim"; did you mean "regime"?'),
     (lambda: parse_filter("0.5"), 'unknown filter "0.5"; known: crowding, cvd, events, funding, leverage, oi, regime'),
@@ -595,6 +623,15 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: parse_filter("regime=clam"), "allowed has no \"clam\": allowed=('clam',); did you mean \"calm\"?"),
     (lambda: RegimeFilter(()), "a regime filter needs a regime: allowed=(); give some of calm, trending, stressed"),
     (lambda: RegimeFilter(3), 'allowed has no "3": allowed=3; known: calm, stressed, trending'),  # type: ignore[arg-type]
+    (lambda: RegimeFilter(None), "allowed must be names: allowed=None; give some of calm, trending, stressed, or leave it out for the usual ones"),  # type: ignore[arg-type]
+    (lambda: OpenInterestFilter(quadrants=(None,)), "quadrants must be names: quadrants=(None,); give some of NAMES, or leave it out for the usual ones".replace("NAMES", ", ".join(code.name.lower() for code in bt.Quadrant))),  # type: ignore[arg-type]
+    (lambda: FundingWindow(befor="1h"), 'FundingWindow has no "befor": befor=1h; did you mean "before"?'),  # type: ignore[call-arg]
+    (lambda: VolatilitySizer(zzz=1), 'VolatilitySizer has no "zzz": zzz=1; known: most, target, window'),  # type: ignore[call-arg]
+    (lambda: FundingWindow("1h", None, 3), "FundingWindow takes at most 2 values (before, after): it got 3, the last 3"),  # type: ignore[call-arg]
+    (lambda: Filter(3), "Filter takes at most 0 values: it got 1, the last 3"),  # type: ignore[call-arg]
+    (lambda: filters_of(Filter()), 'filter Filter must define allows(market, rule), which says whether an entry is allowed at each bar; write it, or give bt.RegimeFilter(), or a text as "regime=calm,trending"'),
+    (lambda: filters_of(["oi", Mute()]), 'filter Mute must define allows(market, rule), which says whether an entry is allowed at each bar; write it, or give bt.RegimeFilter(), or a text as "regime=calm,trending"'),
+    (lambda: sizers_of(Sizer()), 'sizer Sizer must define scale(market, rule), which says how large an entry is at each bar; write it, or give bt.PercentileSizer(), or a text as "percentile=0.9,0.25,180D"'),
     (lambda: OpenInterestFilter("soon"), "window must be a duration like \"30D\" or \"8h\": window='soon'"),
     (lambda: OpenInterestFilter(None), "window must be a duration: window=None; leave it out for the usual one"),  # type: ignore[arg-type]
     (lambda: OpenInterestFilter(quadrants="new_short"), 'quadrants has no "new_short": quadrants=new_short; did you mean "new_shorts"?'),  # type: ignore[arg-type]
@@ -701,13 +738,13 @@ def test_a_funding_window_needs_a_payment_to_wait_for(small: Market, market: Mar
 @pytest.mark.parametrize(
     ("answer", "got"),
     [
-        (np.ones(7, bool), "bool (7,) and bool (7,)"),
-        (np.ones(4), "float64 (4,) and float64 (4,)"),
-        (np.ones((3, 4), bool), "bool (3, 4) and bool (3, 4)"),
+        (np.ones(7, bool), "bool (7,)"),
+        (np.ones(4), "float64 (4,)"),
+        (np.ones((3, 4), bool), "bool (3, 4)"),
         ((np.ones(4, bool), np.ones((2, 2, 4), bool)), "bool (4,) and bool (2, 2, 4)"),
         ((np.ones(4, bool),), "bool (4,)"),
-        (True, "bool and bool"),
-        ([True] * 4, "list and list"),
+        (True, "bool"),
+        ([True] * 4, "list"),
     ],
 )
 def test_a_filter_of_ones_own_must_answer_for_each_bar(answer: Any, got: str) -> None:

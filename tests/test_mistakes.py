@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,14 +12,17 @@ import pytest
 from markets import BARS, FAR, HOUR, LAST, NEAR, PERP, SPOT, START, ether, load, write
 
 import backtest as bt
-from backtest.checks import no_trade_note
+from backtest.checks import check_known, no_trade_note
 from backtest.errors import CarryError, DataError, ParameterError
 from backtest.execution import Execution
+from backtest.filters import Filter
 from backtest.instruments import Kind
 from backtest.market import Market
+from backtest.prepare import prepare
 from backtest.result import Result
 from backtest.rule import Leg, Rule
-from backtest.strategy import Strategy, main
+from backtest.simulate import prepared_run
+from backtest.strategy import Strategy, main, on, rule_of
 
 NAN = float("nan")
 END = f"{LAST:%Y-%m-%dT%H:%MZ}"
@@ -275,6 +278,97 @@ def test_no_trade_says_why(data: str, market: Market, name: str) -> None:
     assert found is not None
     assert re.fullmatch(re.escape(f"NO TRADE: {told}").replace("QUANTITY", r"0\.000\d+"), found), found
     assert found in result.notes
+
+
+OFFERED = "any of the 200 bars at which a contract is offered"
+NEVER_SO = "so the rule can never enter; leave a filter out, loosen it, or load a longer period"
+
+
+@dataclass(frozen=True)
+class Bars(Filter):
+    """Some bars only."""
+
+    name: ClassVar[str] = "bars"
+    first: int = 0
+    last: int = 0
+
+    def allows(self, market: Market, rule: Rule) -> Any:
+        bars = np.arange(len(market))
+        return (bars >= self.first) & (bars < self.last)
+
+
+@dataclass(frozen=True)
+class Longs(Filter):
+    """Side +1 only, or side −1."""
+
+    name: ClassVar[str] = "longs"
+    plus: bool = True
+
+    def allows(self, market: Market, rule: Rule) -> Any:
+        every = np.ones(len(market), dtype=bool)
+        return (every, ~every) if self.plus else (~every, every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Of(Strategy):
+    """Whatever a function makes."""
+
+    made: Callable[[Market], Rule]
+
+    def rule(self, market: Market) -> Rule:
+        return self.made(market)
+
+
+CLOSED: dict[str, tuple[tuple[Filter, ...], str]] = {
+    "one": ((Bars(),), f'the filter "bars=0,0" allows no entry at {OFFERED}'),
+    "one of two": ((Bars(0, 9), Bars(3, 3)), f'the filter "bars=3,3" allows no entry at {OFFERED}'),
+    "each of two": ((Bars(1, 1), Bars(3, 3)), f'the filters "bars=1,1" and "bars=3,3" allow no entry at {OFFERED} (each by itself)'),
+    "two together": ((Bars(0, 9), Bars(9, 20)), f'the filters "bars=0,9" and "bars=9,20" together allow no entry at {OFFERED}, though each allows some'),
+    "the other side": ((Longs(False),), f'the filter "longs=False" allows no entry at {OFFERED}'),
+}  # fmt: skip
+
+
+def shown_note(strategy: Strategy, market: Market, **changes: Any) -> str | None:
+    prepared = prepared_run(strategy, rule_of(strategy, market, **changes), market, 1e5, Execution(), changes)
+    return no_trade_note(prepared, (), 1e5, strategy)
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+@pytest.mark.parametrize("name", CLOSED)
+def test_filters_that_never_allow_an_entry_are_named(market: Market, name: str, narrowed: bool) -> None:
+    filters, told = CLOSED[name]
+    at_once, above = (Of(made=perpetual(**more), filters=filters) for more in ({}, {"signal": peak, "enter": 0.01}))
+    if narrowed:
+        at_once, above = on(at_once, "ETH*"), on(above, "ETH*")
+    assert shown_note(at_once, market) == f"NO TRADE: {told}; leave a filter out, loosen it, or load a longer period."
+    prepared = replace(prepare(market, rule_of(above, market, size=0.2), Execution()), changes={"size": 0.2})
+    with pytest.raises(ParameterError, match=f"^{re.escape(f'{told}, {NEVER_SO}')}$"):
+        check_known(prepared, above)
+
+
+def test_a_filter_that_allows_some_bars_is_no_reason_by_itself(market: Market) -> None:
+    below = Of(made=perpetual(signal=peak, enter=0.08), filters=Bars(100, 130))
+    told = f"NO TRADE: the signal rose to 0.062 at most, at {at(120)}, where a contract is offered and "
+    assert shown_note(below, market) == (
+        f'{told}"bars=100,130" allows an entry, and an entry needs enter=0.08; lower enter (--enter), or leave out a filter.'
+    )
+    unknown = Of(made=perpetual(signal=row(1.0, 2.0), enter=0.5), filters=Bars(100, 130))
+    prepared = prepare(market, rule_of(unknown, market), Execution())
+    with pytest.raises(
+        ParameterError, match=re.escape(f"signal is unknown (NaN) at each of the 200 bars at which a contract is offered, {UNKNOWN}")
+    ):
+        check_known(prepared, unknown)
+    last = Of(made=perpetual(), filters=Bars(BARS - 1, BARS))
+    assert (shown_note(last, market) or "").startswith(
+        f"NO TRADE: the rule was free to enter at 1 of 200 bars, the first {END}, which is the last"
+    )
+
+
+def test_filters_and_limits_that_leave_nothing_are_both_named(data: str) -> None:
+    strategy = Of(made=perpetual(), filters=Bars(100, 130))
+    assert shown_note(strategy, quoted(data), max_spread=1e-9) == (
+        'NO TRADE: the filters "bars=100,130" allow no entry where max_spread=1e-09 do; raise max_spread, lower min_depth, or leave out a filter.'
+    )
 
 
 def test_a_run_with_a_trade_says_nothing(market: Market) -> None:

@@ -1,15 +1,17 @@
 """Strategies and their command line: flags for every field, values by the fields' types, one sentence for every mistake, and no data needed."""
 
 import argparse
+import copy
 import importlib.util
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -26,11 +28,25 @@ from backtest.data import sample
 from backtest.data.schema import Tables
 from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution
-from backtest.filters import FILTERS, SIZERS, FundingWindow, OpenInterestFilter, RegimeFilter, VolatilitySizer, filtered, listed
+from backtest.filters import FILTERS, SIZERS, Filters, FundingWindow, OpenInterestFilter, RegimeFilter, VolatilitySizer, filtered, listed
 from backtest.instruments import Kind
 from backtest.result import Result
-from backtest.rule import Rule, Sides
-from backtest.strategy import COMPOSED, Strategy, command_line, kinds_of, label_of, main, on, params_of, parse_value, rule_of, values_of
+from backtest.rule import Leg, Rule, Sides
+from backtest.strategy import (
+    COMPOSED,
+    Strategy,
+    check_changes,
+    check_market,
+    command_line,
+    kinds_of,
+    label_of,
+    main,
+    on,
+    params_of,
+    parse_value,
+    rule_of,
+    values_of,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -151,9 +167,141 @@ def test_an_unknown_parameter_has_a_nearest_name() -> None:
         Bare(enter=0.1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Needy(bt.Strategy):
+    """With a parameter that has no default."""
+
+    threshold: float
+
+    def rule(self, market: bt.Market) -> Rule:
+        return Rule(long=market.leg(SPOT))
+
+
+def test_what_a_dataclass_would_refuse_is_told_in_a_sentence() -> None:
+    told = 'Needy needs a value for "threshold", which has no default: give Needy(threshold=…), or a default in its class by bt.param'
+    with pytest.raises(ParameterError, match=f"^{re.escape(told)}$"):
+        Needy()
+    told = "AlwaysOn takes its parameters by name: it got 3; known: days, filters, flag, instrument, sizers"
+    with pytest.raises(ParameterError, match=f"^{re.escape(told)}$"):
+        AlwaysOn(3)
+    for made in (Needy(threshold=2.0), on(Needy(threshold=2.0), "ETH*"), AlwaysOn(filters="regime")):
+        assert copy.deepcopy(made) == pickle.loads(pickle.dumps(made)) == replace(made) == made
+
+
+def test_a_parameter_that_is_called_as_one_of_every_strategy_is_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Filtering(AlwaysOn):
+        filters: int = bt.param(3, "how many")  # type: ignore[assignment]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Sizing(AlwaysOn):
+        sizers: float | None = None  # type: ignore[assignment]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Wanting(AlwaysOn):
+        filters: int = field()  # type: ignore[assignment]
+
+    for kind, name, given in ((Filtering, "filters", {}), (Sizing, "sizers", {}), (Wanting, "filters", {"filters": 3})):
+        told = f'parameter "{name}" of {kind.__name__} is called as one that every strategy has; give it another name'
+        with pytest.raises(ParameterError, match=f"^{re.escape(told)}$"):
+            kind(**given)  # type: ignore[arg-type]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Filtered(AlwaysOn):
+        filters: Filters = bt.param(("regime=calm",), "another default")
+
+    assert Filtered().filters == (RegimeFilter(("calm",)),)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Switched(AlwaysOn):
+        on: bool = bt.param(True, "a switch")
+
+    assert params_of(Switched())["on"] is True
+    told = 'parameter "on" of Switched is called as what bt.on adds to the parameters; give it another name'
+    with pytest.raises(ParameterError, match=f"^{re.escape(told)}$"):
+        on(Switched(), "ETH*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Returning(bt.Strategy):
+    """Whose rule gives something else."""
+
+    given: Any = None
+
+    def rule(self, market: bt.Market) -> Rule:
+        return self.given  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "None; end it with return bt.Rule(…)"),
+        ([1], "[1]; several rules are a book: give bt.run one strategy for each of them"),
+        ({"long": 1}, "{'long': 1}; several rules are a book: give bt.run one strategy for each of them"),
+        (Rule, "<class 'backtest.rule.Rule'>; end it with return bt.Rule(…)"),
+        (AlwaysOn(), f"{AlwaysOn()}"[:20]),
+        (Leg(kind=Kind.SPOT, contracts=(SPOT,)), f"{SPOT}; end it with return bt.Rule(…)"),
+    ],
+    ids=["None", "a list", "a mapping", "the class", "a strategy", "a leg"],
+)
+def test_a_rule_that_is_none_is_refused_wherever_it_is_asked_for(data: str, given: Any, told: str) -> None:
+    market, strategy = bt.load_market(data), Returning(given=given)
+    asked: list[Callable[[], Any]] = [
+        lambda: bt.run(strategy, market),
+        lambda: bt.run(on(strategy, "ETH*"), market),
+        lambda: bt.run(Returning(given=given, filters="funding=1h"), market),
+        lambda: bt.check_causality(strategy, market),
+    ]
+    for ask in asked:
+        with pytest.raises(ParameterError, match=f"^Returning.rule must return a bt.Rule: it returned {re.escape(told)}"):
+            ask()
+    with pytest.raises(ParameterError, match=f"^Returning: Returning.rule must return a bt.Rule: it returned {re.escape(told)}"):
+        bt.run([strategy], market)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "None; give one, as bt.main(CashAndCarry); rules, books and what bt.on makes are run from Python by bt.run"),
+        (Rule(long=Leg(kind=Kind.SPOT, contracts=(SPOT,))), "Rule(long="),
+        (bt.Book([AlwaysOn()]), "<Book of AlwaysOn>; give one, as bt.main(CashAndCarry); rules, books and"),
+        (AlwaysOn(), "AlwaysOn("),
+        (Strategy, "<class 'backtest.strategy.Strategy'>; give one, as bt.main(CashAndCarry)"),
+        (int, "<class 'int'>; give one, as bt.main(CashAndCarry)"),
+    ],
+    ids=["None", "a rule", "a book", "a strategy", "the base", "another class"],
+)
+def test_the_command_line_takes_a_class(capsys: pytest.CaptureFixture[str], given: Any, told: str) -> None:
+    found = mistake(capsys, given)
+    assert found.startswith(f"main takes the class of a strategy: it got {told}")
+    assert not isinstance(given, AlwaysOn) or found.endswith("; give AlwaysOn, without brackets")
+
+
+def test_the_command_line_tells_of_a_parameter_without_a_default(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mistake(capsys, Needy, "--data", data).startswith(
+        'Needy needs a value for "threshold", which has no default: give Needy(threshold=…)'
+    )
+
+
+def test_market_and_changes_are_checked_alike_everywhere() -> None:
+    with pytest.raises(ParameterError, match=r'^unknown parameter "levrage": 2; did you mean "leverage"\?$'):
+        check_changes({"size": 0.1, "levrage": 2})
+    with pytest.raises(ParameterError, match=r"^a run needs a market: it got None; give bt\.load_market\(…\)$"):
+        check_market(None, "a run")
+
+
 def test_a_strategy_must_have_a_rule(data: str) -> None:
     with pytest.raises(NotImplementedError, match=r"^Strategy must define rule\(market\)$"):
         Strategy().rule(bt.load_market(data))
+
+    class Bare(Strategy):
+        """Without a rule."""
+
+    for strategy in (Bare(), on(Bare(), "ETH*")):
+        with pytest.raises(
+            ParameterError, match=r"^Bare must define rule\(market\): it has no such method; write one that returns a bt\.Rule$"
+        ):
+            bt.run(strategy, bt.load_market(data))
 
 
 def test_the_scripts_ask_for_what_they_say(data: str) -> None:
@@ -466,13 +614,13 @@ class Tomorrow(bt.Strategy):
 
 
 def test_a_look_ahead_is_found_from_the_command_line(data: str, plain: None, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The verdict stands after the table; a strategy that fails gets no report."""
+    """The verdict is the last word; a strategy that fails keeps its report and JSON."""
     main(Tomorrow, ["--data", data, "--ahead", "1", "--check-causality", "--size", "0.2"])
     printed = capsys.readouterr().out
     table, verdict = printed.index("Tomorrow"), printed.lower().index("causality")
-    assert table < verdict < printed.index("Report: ")
+    assert table < printed.index("Report: ") < verdict
     with pytest.raises(SystemExit) as left:
-        main(Tomorrow, ["--data", data, "--check-causality", "--report", "late.html"])
+        main(Tomorrow, ["--data", data, "--check-causality", "--report", "late.html", "--json", "late.json"])
     printed = capsys.readouterr()
     assert left.value.code == 2
     assert printed.err.startswith("error: ")
@@ -480,7 +628,8 @@ def test_a_look_ahead_is_found_from_the_command_line(data: str, plain: None, her
     assert "2024-03-0" in printed.err, "the first bar"
     assert "signal" in printed.err
     assert "causality" in printed.out.lower()
-    assert not (here / "late.html").exists()
+    assert "Report: late.html" in printed.out
+    assert json.loads((here / "late.json").read_text())["strategy"]
 
 
 def test_negative_numbers_may_be_written_in_any_way(data: str, plain: None) -> None:

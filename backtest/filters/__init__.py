@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 
-from backtest.filters.apply import filtered
-from backtest.filters.base import Allowed, Filter, Sizer, gathered, parse
+from backtest.filters.apply import closed, filtered
+from backtest.filters.base import Allowed, Bools, Filter, Sizer, gathered, parse
 from backtest.filters.entries import (
     CrowdingFilter,
     EventFilter,
@@ -24,9 +24,9 @@ from backtest.filters.entries import (
 from backtest.filters.sizes import LiquiditySizer, PercentileSizer, VolatilitySizer
 
 __all__ = [
-    "FILTERS", "SIZERS", "Allowed", "CrowdingFilter", "EventFilter", "Filter", "Filters", "FundingWindow", "LeverageFilter", "LiquiditySizer",
-    "OpenInterestFilter", "PercentileSizer", "RegimeFilter", "Sizer", "Sizers", "VolatilitySizer", "VolumeDeltaFilter", "filtered",
-    "filters_of", "listed", "parse_filter", "parse_sizer", "sizers_of",
+    "FILTERS", "SIZERS", "Allowed", "Bools", "CrowdingFilter", "EventFilter", "Filter", "Filters", "FundingWindow", "LeverageFilter",
+    "LiquiditySizer", "OpenInterestFilter", "PercentileSizer", "RegimeFilter", "Sizer", "Sizers", "VolatilitySizer", "VolumeDeltaFilter",
+    "closed", "filtered", "filters_of", "listed", "parse_filter", "parse_sizer", "sizers_of",
 ]  # fmt: skip
 
 Filters = Filter | str | Sequence[Filter | str]

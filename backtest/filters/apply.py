@@ -15,7 +15,7 @@ from backtest.curve import pairs
 from backtest.errors import ParameterError
 from backtest.filters.base import Allowed, Bools, Filter, Sizer
 from backtest.market import Floats, Market
-from backtest.rule import Rule
+from backtest.rule import Rule, Sides
 
 
 def filtered(rule: Rule, market: Market, filters: Sequence[Filter], sizers: Sequence[Sizer]) -> Rule:
@@ -59,11 +59,31 @@ def allowed(rule: Rule, market: Market, filters: Sequence[Filter]) -> tuple[Bool
     return plus, minus
 
 
+def closed(rule: Rule, market: Market, filters: Sequence[Filter], wanted: Sides, offered: Bools) -> str | None:
+    """Which filters allow no entry on the wanted sides at any of the bars at which a contract is offered, in words; None if they allow some."""
+
+    def open_somewhere(answers: tuple[Bools, Bools]) -> bool:
+        taken = [part for part, other in zip(answers, (Sides.MINUS, Sides.PLUS), strict=True) if wanted is not other]
+        return any(bool(part[..., offered].any()) for part in taken)
+
+    never = [one for one in filters if not open_somewhere(sides(rule, market, one, one.allows(market, rule)))]
+    bars = f"any of the {int(offered.sum())} bars at which a contract is offered"
+    if never:
+        several = len(never) > 1
+        names = " and ".join(f'"{one}"' for one in never)
+        return f"the filter{'s' if several else ''} {names} allow{'' if several else 's'} no entry at {bars}{' (each by itself)' if several else ''}"
+    if open_somewhere(allowed(rule, market, filters)):
+        return None
+    names = " and ".join(f'"{one}"' for one in filters)
+    return f"the filters {names} together allow no entry at {bars}, though each allows some"
+
+
 def sides(rule: Rule, market: Market, one: Filter, answer: Allowed) -> tuple[Bools, Bools]:
     """A filter's answer for each side; ParameterError for one that is not true or false, or has not one value a bar."""
     both = answer if isinstance(answer, tuple) else (answer, answer)
     if len(both) != 2 or not all(fits(rule, market, part) and np.asarray(part).dtype == np.bool_ for part in both):
-        raise ParameterError(wrong(rule, market, f"filter {one}", "True or False", both))
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        raise ParameterError(wrong(rule, market, f"filter {one}", "True or False", answers))
     return both
 
 

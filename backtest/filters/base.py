@@ -10,10 +10,11 @@ A user's own is a frozen dataclass with one method:
             return np.asarray(market.clock.day_of_week < 5)
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import NoneType
-from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,22 @@ class Part:
     """What filters and sizers have in common: a name, and a text that tells every value and can be parsed again."""
 
     name: ClassVar[str] = ""
+
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Refuse an unknown parameter with a hint, and values that are too many or missing, before the class takes them."""
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        known = [one.name for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            for name in named:
+                if name not in known:
+                    raise ParameterError(f'{cls.__name__} has no "{name}": {name}={shown(named[name])}; {did_you_mean(name, known)}')
+        room = len(known) if not any(one.kind is one.VAR_POSITIONAL for one in parameters) else len(values)
+        names = f" ({', '.join(known)})" if known else ""
+        if len(values) > room:
+            raise ParameterError(
+                f"{cls.__name__} takes at most {len(known)} values{names}: it got {len(values)}, the last {shown(values[-1])}"
+            )
+        return super().__new__(cls)
 
     def __str__(self) -> str:
         name = self.name or type(self).__name__
@@ -59,6 +76,7 @@ class Sizer(Part):
 
 
 Some = TypeVar("Some", bound=Part)
+SAYS = {"allows": "whether an entry is allowed", "scale": "how large an entry is"}
 
 
 # ---------------------------------------------------------------- what a rule trades
@@ -133,7 +151,7 @@ def in_words(value: object) -> str:
     if isinstance(value, float | np.floating):
         short = f"{value:g}"
         return short if float(short) == value else repr(float(value))
-    return "none" if value is None else str(value)
+    return "none" if value is None else value if isinstance(value, str) else shown(value)
 
 
 # ---------------------------------------------------------------- texts
@@ -187,6 +205,11 @@ def gathered(given: object, base: type[Some], kinds: Mapping[str, type[Some]]) -
         if not isinstance(part, base):
             other = f"it is a {'sizer' if base is Filter else 'filter'}, for {'sizers' if base is Filter else 'filters'}=…"
             raise ParameterError(f"{what}s must be {what}s: {shown(part)} is no {what}; {other if isinstance(part, Part) else remedy}")
+        method = "allows" if isinstance(part, Filter) else "scale"
+        if getattr(type(part), method) is getattr(base, method):
+            raise ParameterError(
+                f"{what} {type(part).__name__} must define {method}(market, rule), which says {SAYS[method]} at each bar; write it, or {remedy}"
+            )
         if type(part) in kinds.values() and part in out:  # a user's own may hold arrays, which have no one answer to ==
             raise ParameterError(f'{what} "{part}" stands twice; leave one out')
         out.append(part)

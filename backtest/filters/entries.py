@@ -251,6 +251,10 @@ def legs_in_words(rule: Rule) -> str:
 def names_of(what: str, given: object, known: list[str]) -> tuple[str, ...]:
     """Names out of a list, from one, several, or one text with commas; ParameterError with the nearest for an unknown one."""
     listed = given.split(",") if isinstance(given, str) else list(given) if isinstance(given, tuple | list) else [given]
+    if any(one is None for one in listed):
+        raise ParameterError(
+            f"{what} must be names: {what}={shown(given)}; give some of {', '.join(known)}, or leave it out for the usual ones"
+        )
     names = tuple(getattr(one, "name", str(one)).strip().lower() for one in listed)
     for name in names:
         if name not in known:
