@@ -35,7 +35,7 @@ def table(prepared: "Prepared", log: "Log", fills: pd.DataFrame, trades: pd.Data
     out. cost: fee − absorbed − legging. shortfall: what had to be there by needed_by to get through this bar; top_up: by top_up_by to get to kept_until, with what
     a leg that wasn't liquidated would have needed. saved: the PnL of the trade, had it been kept, less what it made; of a trade's second row NaN.
     Each row looks through all bars to its trade's end. Beyond 100 liquidations (more where the run has fewer than 2 million bars) top_up_by, top_up, kept_until,
-    kept_reason and saved are told of the dearest by cost only.
+    kept_reason and saved are told of the dearest by cost only. In a book with cross margin these, account and shortfall are not told: they hang on the other rules.
     """
     rows, places, kept = list[dict[str, Any]](), list[int](), dict[int, Kept]()
     for fill in np.flatnonzero(fills["action"].isin(FORCED).to_numpy()).tolist():
@@ -47,11 +47,13 @@ def table(prepared: "Prepared", log: "Log", fills: pd.DataFrame, trades: pd.Data
         row["legging"] = legging_after(prepared, log, fill)
         if row["action"] == "liquidation":
             row |= why(prepared, log, fill, kept[number])
+            if prepared.backed:
+                row |= {"account": np.nan, "needed_by": None, "shortfall": np.nan}
         row["cost"] = row["fee"] - row["absorbed"] - row["legging"]
         rows.append(row)
         places.append(fill)
     most = max(DEAREST, LOOKED_AT // len(prepared.market))
-    asked = [place for place, row in enumerate(rows) if row["action"] == "liquidation"]
+    asked = [place for place, row in enumerate(rows) if row["action"] == "liquidation" and not prepared.backed]
     for place in sorted(asked, key=lambda place: -rows[place]["cost"])[:most]:
         number = rows[place]["trade"]
         rows[place] |= top_up(prepared, log, trades.iloc[number], places[place], kept[number])

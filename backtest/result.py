@@ -44,7 +44,10 @@ EXECUTED = [item.name for item in fields(Execution) if item.name not in COSTS]  
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run, ready for the kernel. changes: the fields of the rule that were set otherwise than its strategy does."""
+    """A run, ready for the kernel. changes: the fields of the rule that were set otherwise than its strategy does.
+
+    backed: by the cash of a book's other rules too (cross margin), so that its own account doesn't tell what it needed.
+    """
 
     market: Market
     rule: Rule
@@ -55,6 +58,7 @@ class Prepared:
     pairs: Integers
     notes: list[str]
     changes: dict[str, Any] = field(default_factory=dict)
+    backed: bool = False
 
 
 @dataclass(frozen=True)

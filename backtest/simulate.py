@@ -17,7 +17,7 @@ from backtest.book import Book
 from backtest.book_result import BookResult
 from backtest.checks import check_instants, check_known, no_trade_note
 from backtest.errors import CarryError, ParameterError
-from backtest.execution import WHOLE, Execution, check_together, fitting
+from backtest.execution import WHOLE, Execution, Margin, check_together, fitting
 from backtest.joint import Joint, join
 from backtest.market import Market, utc
 from backtest.prepare import prepare
@@ -96,6 +96,8 @@ def run_book(book: Book, market: Market, capital: float, execution: Execution, c
             raise type(error)(f"{label}: {error}{beside}") from None
     if not whole:
         check_together(prepared[0].rule, execution)
+    if execution.margin is Margin.CROSS and len(prepared) > 1:
+        prepared = [replace(one, backed=True) for one in prepared]
     return finished_book(book, prepared, execution, capital)
 
 

@@ -295,6 +295,8 @@ def forced_words(events: Sequence[Liquidation]) -> str:
 def sought_words(events: Sequence[Liquidation]) -> str:
     """Of how many liquidations it was sought what a top-up would have saved, where not of all."""
     asked = [known(event.top_up) for event in events if event.action == "liquidation"]
+    if asked and not any(asked):
+        return " Both hang on the cash of the book's other rules here, and are not told."
     return "" if all(asked) else f" Both were sought for the {sum(asked):,} dearest of {len(asked):,} only."
 
 
