@@ -134,7 +134,7 @@ def runs_section(comparison: Comparison) -> Section:
     rows = []
     for name, run in comparison.runs.items():
         data = f"{run.dataset.name} {run.dataset.hash[:12]}{' SIMULATED' if run.dataset.simulated else ''}"
-        capital, final = (f"{money(value)} {run.quote}" for value in (run.capital, run.final_equity))
+        capital, final = (f"{money(value, width=9)} {run.quote}" for value in (run.capital, run.final_equity))
         rows.append([Cell(name, "t"), Cell(data, "t"), Cell(period_of(run), "t"), Cell(f"{run.bars:,}"), signed(capital), signed(final)])
     table = Table(heads("run", "data", "period", "bars", "capital", "final equity", text=3), rows)
     return Section("runs", "Runs", "Runs", (table,))
