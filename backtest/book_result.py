@@ -16,8 +16,8 @@ from backtest import kernels as k
 from backtest import ledger, metrics
 from backtest.book import Book
 from backtest.execution import Execution
+from backtest.market import Integers
 from backtest.result import Finished, Log, Result, ruined, spot_of
-from backtest.tapes import Integers
 
 if TYPE_CHECKING:
     from backtest.baselines import Baselines

@@ -29,7 +29,7 @@ from backtest.data.known import Known
 from backtest.errors import CarryError, DataError, ParameterError
 from backtest.execution import Execution, MissingFunding
 from backtest.instruments import Kind
-from backtest.market import DAY, Floats, Market, nanoseconds, utc
+from backtest.market import DAY, Floats, Integers, Market, nanoseconds, utc
 from backtest.memo import ARRAYS
 from backtest.result import Result
 from backtest.rule import Leg, Rule, instant, shown
@@ -37,7 +37,6 @@ from backtest.simulate import run
 from backtest.strategy import Strategy, check_changes, check_market, label_of, rule_of
 from backtest.tapes import both_sides, candidates, table_of
 
-Integers = npt.NDArray[np.int64]
 Pair = tuple[str, str]
 
 # The package's own signals come out bit by bit alike on a market that ends early. A user's may be computed by vector instructions that treat the last

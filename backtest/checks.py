@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from backtest.errors import DataError, ParameterError
@@ -18,15 +17,13 @@ from backtest.filters import Filter
 from backtest.instruments import Kind, Settle
 from backtest.joins import fresh, refuse_other_hours
 from backtest.ledger import slot_contract
-from backtest.market import Floats, Market, utc
+from backtest.market import Floats, Integers, Market, utc
 from backtest.rule import AUTO, Rule, Sides, instant
 from backtest.strategy import Narrowed, Strategy, all_filters, kept_out_by, unfiltered
 from backtest.tapes import both_sides, numbers, table_of
 
 if TYPE_CHECKING:
     from backtest.result import Prepared
-
-Integers = npt.NDArray[np.int64]
 
 OPENED = "leave a filter out, loosen it, or load a longer period"
 STAKING_WITHDRAWALS = {"ETH": pd.Timestamp("2023-04-12", tz="UTC")}  # Shapella: before it a staked coin could not be sold

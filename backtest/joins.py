@@ -14,7 +14,7 @@ import pandas as pd
 from backtest.data.validate import bar_step
 from backtest.errors import DataError
 from backtest.instruments import Kind
-from backtest.market import AGE, Market, utc
+from backtest.market import AGE, Integers, Market, utc
 from backtest.rule import Leg
 
 MISSED = 0.05  # share of the bars that may miss the other leg without being in one of its holes
@@ -22,7 +22,6 @@ FEWEST_MISSED = 2
 HOLE = 1.5  # usual steps of the other leg from which on it has a hole
 
 Bools = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 
 def fresh(market: Market, leg: Leg) -> Bools:

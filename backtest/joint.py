@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from backtest import kernels as k
-from backtest.market import Floats
+from backtest.market import Floats, Integers
 from backtest.result import Prepared
-from backtest.tapes import Integers, Records, no_side
+from backtest.tapes import Records, no_side
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from backtest import kernels as k
-from backtest.market import Floats, Market
+from backtest.market import Floats, Integers, Market
 from backtest.rule import Leg, Rule
-from backtest.tapes import Integers, Records
+from backtest.tapes import Records
 
 
 def equity_column(tapes: k.Tapes, ledger: Records, inverse: Any, n: int, capital: float) -> Floats:

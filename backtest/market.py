@@ -40,6 +40,7 @@ from backtest.rule import LONGEST, Leg, counting, instant, number, shown
 from backtest.venues import rules_of
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Built = TypeVar("Built")
 DAY = 86_400 * 10**9
 YEAR = 365 * DAY

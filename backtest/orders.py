@@ -12,18 +12,15 @@ volume. All of it is as known when the bar opens, but for the bar's own volume, 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from backtest import kernels as k
 from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution, ImpactModel, is_number
-from backtest.market import DAY, Floats, Market, utc
+from backtest.market import DAY, Floats, Integers, Market, utc
 from backtest.rule import Rule
 from backtest.signals import HALF_SPREAD, Regime, depth, regime
 from backtest.signals.liquidity import DEPTHS
-
-Integers = npt.NDArray[np.int64]
 
 
 def limited(execution: Execution, slot: int) -> bool:

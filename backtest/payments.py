@@ -23,10 +23,9 @@ import pandas as pd
 from backtest.errors import DataError, ParameterError
 from backtest.execution import MissingFunding
 from backtest.instruments import Instrument, Kind, Settle
-from backtest.market import Floats, Market, utc
+from backtest.market import Floats, Integers, Market, utc
 from backtest.venues import rules_of
 
-Integers = npt.NDArray[np.int64]
 SECOND = 10**9
 MINUTE = 60 * SECOND
 HOUR_NS = 3_600 * SECOND

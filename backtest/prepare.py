@@ -17,14 +17,13 @@ from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution, LegPolicy, Margin, MissingFunding, check_together
 from backtest.instruments import Kind, Settle
 from backtest.joins import unequal_bars
-from backtest.market import Floats, Market, frozen, utc, whole_days
+from backtest.market import Floats, Integers, Market, frozen, utc, whole_days
 from backtest.orders import check_orders, illiquid
 from backtest.payments import Expected, expected_payments
 from backtest.result import Prepared
 from backtest.rule import FUNDING, FundingEntry, Leg, Rule, Sides, duration, instant
 from backtest.signals import HALF_SPREAD
 from backtest.tapes import (
-    Integers,
     PairLayout,
     candidates,
     coin_of,

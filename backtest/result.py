@@ -19,10 +19,10 @@ from backtest import kernels as k
 from backtest import ledger, liquidations, metrics
 from backtest.execution import Execution
 from backtest.instruments import Kind, Settle
-from backtest.market import DAY, Market, utc
+from backtest.market import DAY, Integers, Market, utc
 from backtest.rule import Rule
 from backtest.strategy import label_of, params_of
-from backtest.tapes import Integers, Records
+from backtest.tapes import Records
 
 if TYPE_CHECKING:
     from backtest.baselines import Baselines

@@ -19,13 +19,12 @@ from backtest.curve import expiries, offered
 from backtest.errors import ParameterError
 from backtest.execution import Execution, is_number
 from backtest.instruments import Instrument, Kind, Settle
-from backtest.market import DAY, Floats, Market
+from backtest.market import DAY, Floats, Integers, Market
 from backtest.orders import fill_half_spread, fill_orders, limited, stress_multiplier
 from backtest.payments import funding_accrual
 from backtest.rule import Leg, Rule, SignalPair
 
 Records = npt.NDArray[np.void]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

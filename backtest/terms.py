@@ -20,13 +20,12 @@ from backtest import kernels as k
 from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution, ImpactModel, Margin
 from backtest.instruments import Instrument, Kind, Settle
-from backtest.market import Market
+from backtest.market import Integers, Market
 from backtest.orders import half_spread_terms, limited
 from backtest.rule import Leg, Rule, Sides
 from backtest.venues import Tier, rules_of
 
 Records = npt.NDArray[np.void]
-Integers = npt.NDArray[np.int64]
 COSTS = ("fees", "contract_fees", "delivery", "liquidation", "margin")  # tables of the rule-book that change what a run earns
 SLOTS = ("long", "short")
 
