@@ -115,10 +115,11 @@ class Finished:
 
 
 class Result(Finished):
-    """One finished run. Columns are computed when first asked for; printing it gives the table. by_rule, correlation: only several rules have them."""
+    """One finished run. Columns are computed when first asked for; printing it gives the table. by_rule, correlation, reserve: only several rules have them."""
 
     by_rule: pd.DataFrame | None = None
     correlation: pd.DataFrame | None = None
+    reserve: pd.Series | None = None
 
     def __init__(self, strategy: Any, prepared: Prepared, capital: float, log: Log) -> None:
         self._prepared, self._log, self._strategy = prepared, log, strategy

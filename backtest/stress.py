@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from backtest.book import named
 from backtest.errors import CarryError, ParameterError
 from backtest.execution import Execution
 from backtest.market import Market
-from backtest.rule import Rule, shown
+from backtest.rule import Rule
 from backtest.scenarios import ALL, Before, Scenario, Scene, parse_scenario, standard
 from backtest.strategy import Strategy
 
@@ -101,7 +102,7 @@ def stress(
                 if isinstance(tested, type)
                 else "give a strategy, a rule, or the result of one; of a book result.results[label]"
             )
-            raise ParameterError(f"a stress test is of one strategy: it got {shown(tested)}; {hint}")
+            raise ParameterError(f"a stress test is of one strategy: it got {named(tested)}; {hint}")
         if market is None:
             raise ParameterError("a stress test needs a market: market=None; give bt.load_market(…), or a result, which has its own")
     capital, execution = CAPITAL if capital is None else capital, Execution() if execution is None else execution

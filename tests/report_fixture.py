@@ -132,6 +132,7 @@ class Run:
     at_default: frozenset[str] = frozenset({"cooldown", "entry_tranches"})
     by_rule: pd.DataFrame | None = None
     correlation: pd.DataFrame | None = None
+    reserve: "pd.Series[float] | None" = None
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     baseline_curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     baselines_left_out: dict[str, str] = field(default_factory=dict)

@@ -122,6 +122,10 @@ class Reportable(Protocol):
         """Of the rules' daily PnL, by their labels; None for one rule alone."""
 
     @property
+    def reserve(self) -> "pd.Series[float] | None":
+        """What no rule's share holds, at each bar's close; None for one rule alone."""
+
+    @property
     def baselines(self) -> pd.DataFrame:
         """One row a baseline, by its name: final_equity, total_return, annual_return, annual_volatility, sharpe, max_drawdown, what (a phrase)."""
 

@@ -261,10 +261,10 @@ def several_rules(table: pd.DataFrame) -> bool:
 
 def reserve(result: Reportable) -> dict[str, float] | None:
     """What the shares of several rules leave of the capital (below 0: what they exceed it by), its end and its gain; None if they add up to it."""
-    table, values = result.by_rule, getattr(result, "reserve", None)
-    if table is None or values is None or not len(values):
+    table = result.by_rule
+    if table is None or result.reserve is None:
         return None
-    capital, final = result.capital - float(table["capital"].sum()), float(values.iloc[-1])
+    capital, final = result.capital - float(table["capital"].sum()), float(result.reserve.iloc[-1])
     if abs(capital) <= 1e-9 * result.capital and final == 0.0:
         return None
     return {"capital": capital, "final_equity": final, "pnl": final - capital}
