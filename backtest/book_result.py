@@ -56,9 +56,9 @@ class BookResult(Finished):
         market = self._market
         if self._reserve is None:
             return pd.Series(0.0, index=market.clock, name="reserve")
-        tapes = next(iter(self.results.values()))._prepared.tapes
+        first = next(iter(self.results.values()))._prepared
         capital = float(self._reserve.account["capital"])
-        values = ledger.equity_column(tapes, self._reserve.ledger, (False, False), self.bars, capital)
+        values = ledger.equity_column(first.tapes, first.rule_record, self._reserve.ledger, (False, False), self.bars, capital)
         return pd.Series(values, index=market.clock, name="reserve", copy=False)
 
     @cached_property

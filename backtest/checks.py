@@ -20,7 +20,7 @@ from backtest.ledger import slot_contract
 from backtest.market import Floats, Integers, Market, utc
 from backtest.rule import AUTO, Rule, Sides, instant
 from backtest.strategy import Narrowed, Strategy, all_filters, kept_out_by, unfiltered
-from backtest.tapes import both_sides, numbers, table_of
+from backtest.tapes import both_sides, numbers, side_values, table_of
 
 if TYPE_CHECKING:
     from backtest.result import Prepared
@@ -166,7 +166,8 @@ def no_trade_note(prepared: "Prepared", trades: Sized, capital: float, strategy:
     if not len(open_to_entry):
         legs = " and ".join(str(leg) for leg in rule.legs if leg is not None)
         return f"NO TRADE: {legs} offer no contract at any of the {count} bars; lower min_days or nth, or load a longer period."
-    sides = [(sign, side.entry.values[:count]) for sign, side in ((1, tapes.plus), (-1, tapes.minus)) if len(side.entry.values)]
+    record = prepared.rule_record
+    sides = [(sign, side_values(tapes, record, "entry_at", sign)[:count]) for sign, taken in ((1, "plus"), (-1, "minus")) if record[taken]]
     willing = np.unique(np.concatenate([np.flatnonzero(values >= prepared.rule_record["enter"]) for _, values in sides]))
     filters = () if strategy is None else all_filters(strategy)
     at_once = bool(filters) and enters_at_once(prepared, strategy)

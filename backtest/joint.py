@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from backtest import kernels as k
-from backtest.market import Floats, Integers
+from backtest.market import Integers
 from backtest.result import Prepared
-from backtest.tapes import Records, no_side
+from backtest.tapes import Records
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,22 @@ def join(prepared: Sequence[Prepared]) -> Joint:
     if len(prepared) == 1:
         return Joint(prepared[0].tapes, rules, prepared[0].terms, pairs_at, periods_at, derivatives)
     terms = np.concatenate([np.asarray(one.terms) for one in prepared]).view(np.recarray)
-    return Joint(tapes_of([one.tapes for one in prepared], stride, pairs_at), rules, terms, pairs_at, periods_at, derivatives)
+    tapes = [one.tapes for one in prepared]
+    sizes = [[len(one.tapes.pair_index) - int(one.rule_record["index_minus"]) for one in prepared], [one.long.shape[1] for one in tapes], [one.short.shape[1] for one in tapes]]
+    move_sides(rules, tapes, sizes)
+    return Joint(tapes_of(tapes, stride, pairs_at, sizes), rules, terms, pairs_at, periods_at, derivatives)
+
+
+def move_sides(rules: Records, tapes: Sequence[k.Tapes], sizes: Sequence[list[int]]) -> None:
+    """Say where each rule's sides of the box and its index begin, less where its pairs' and legs' own stretches do, which positions have in them already."""
+    boxes, indices = offsets(len(part.box.values) for part in tapes), offsets(len(part.pair_index) for part in tapes)
+    of_pairs, of_long, of_short = (offsets(lengths) for lengths in sizes)
+    rules["entry_at"] += boxes[:-1]
+    for name in ("exit_at", "premium_at", "annual_at"):
+        rules[name] += boxes[:-1] - of_pairs[:-1]
+    rules["long_stress_at"] += boxes[:-1] - of_long[:-1]
+    rules["short_stress_at"] += boxes[:-1] - of_short[:-1]
+    rules["index_at"] += indices[:-1] - of_pairs[:-1]
 
 
 def offsets(lengths: Iterable[int]) -> Integers:
@@ -53,10 +68,9 @@ def offsets(lengths: Iterable[int]) -> Integers:
     return np.array(sums, np.int64)
 
 
-def tapes_of(parts: Sequence[k.Tapes], stride: int, pairs_at: Integers) -> k.Tapes:
-    """The tapes of several rules as one."""
-    of_pairs = [max(len(part.plus.pair_index), len(part.minus.pair_index)) for part in parts]
-    of_long, of_short = [part.long.shape[1] for part in parts], [part.short.shape[1] for part in parts]
+def tapes_of(parts: Sequence[k.Tapes], stride: int, pairs_at: Integers, sizes: Sequence[list[int]]) -> k.Tapes:
+    """The tapes of several rules as one. sizes: of each rule's pairs', long and short tapes."""
+    of_pairs, of_long, of_short = sizes
 
     def by_place(name: str, sizes: list[int], filler: float) -> Any:
         pieces = [getattr(part, name) for part in parts]
@@ -68,11 +82,11 @@ def tapes_of(parts: Sequence[k.Tapes], stride: int, pairs_at: Integers) -> k.Tap
 
     candidate = [np.where(part.candidate >= 0, part.candidate + at, -1) for part, at in zip(parts, pairs_at[:-1], strict=True)]
     return k.Tapes(
-        plus=sides_of([part.plus for part in parts], stride, of_pairs, of_long, of_short),
-        minus=sides_of([part.minus for part in parts], stride, of_pairs, of_long, of_short),
+        box=k.Box(*(np.concatenate([getattr(part.box, level) for part in parts]) for level in k.Box._fields)),
+        pair_index=np.concatenate([part.pair_index for part in parts]),
         stamps=parts[0].stamps,
         candidate=end_to_end(candidate, [stride] * len(parts), -1),
-        pairs=pairs_of(parts, of_pairs, of_long, of_short),
+        pairs=pairs_of(parts, sizes),
         long=by_place("long", of_long, 0.0),
         short=by_place("short", of_short, 0.0),
         rates=parts[0].rates,
@@ -99,47 +113,12 @@ def end_to_end(pieces: Sequence[Any], sizes: Sequence[int], filler: float) -> An
     return out
 
 
-def pairs_of(parts: Sequence[k.Tapes], of_pairs: Sequence[int], of_long: Sequence[int], of_short: Sequence[int]) -> Records:
+def pairs_of(parts: Sequence[k.Tapes], sizes: Sequence[list[int]]) -> Records:
     """The pairs of all rules, each pointing at its own stretch of the tapes."""
     moved = []
-    for part, *places in zip(parts, *(offsets(sizes)[:-1] for sizes in (of_pairs, of_long, of_short)), strict=True):
+    for part, *places in zip(parts, *(offsets(lengths)[:-1] for lengths in sizes), strict=True):
         records = np.array(part.pairs, k.PAIR)
         for name, at in zip(("start", "long_start", "short_start"), places, strict=True):
             records[name] += at
         moved.append(records)
     return np.concatenate(moved).view(np.recarray)
-
-
-def sides_of(
-    parts: Sequence[k.SideTapes], stride: int, of_pairs: Sequence[int], of_long: Sequence[int], of_short: Sequence[int]
-) -> k.SideTapes:
-    """One side of the trade of all rules."""
-
-    def joined(name: str, sizes: Sequence[int]) -> k.Side:
-        return side_end_to_end([getattr(part, name) for part in parts], sizes)
-
-    index = np.zeros(sum(of_pairs))
-    for part, begin in zip(parts, offsets(of_pairs)[:-1], strict=True):
-        index[begin : begin + len(part.pair_index)] = part.pair_index
-    return k.SideTapes(
-        entry=joined("entry", [stride] * len(parts)),
-        exit=joined("exit", of_pairs),
-        premium=joined("premium", of_pairs),
-        annualized=joined("annualized", of_pairs),
-        long_stress=joined("long_stress", of_long),
-        short_stress=joined("short_stress", of_short),
-        pair_index=index,
-    )
-
-
-def side_end_to_end(sides: Sequence[k.Side], sizes: Sequence[int]) -> k.Side:
-    """Values and the maxima of their blocks; a rule that does not ask for them gets a stretch that is never reached."""
-    if all(len(side.values) == 0 for side in sides):
-        return no_side()
-
-    def level(name: str, block: int) -> Floats:
-        lengths = [size // block for size in sizes]
-        out: Floats = end_to_end([getattr(side, name) for side in sides], lengths, -np.inf)
-        return out
-
-    return k.Side(level("values", 1), level("small", k.SMALL), level("large", k.LARGE))

@@ -21,6 +21,7 @@ import pandas as pd
 from backtest import kernels as k
 from backtest.market import DAY, Floats, whole_days
 from backtest.rule import Rule, duration
+from backtest.tapes import side_values
 
 if TYPE_CHECKING:
     from backtest.result import Log, Prepared
@@ -338,15 +339,15 @@ def leaving(
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """At which closes the rule leaves, reason by reason in the order of judging; only those that need no equity. complete: when the entry was."""
     rule, pair, side = prepared.rule, prepared.tapes.pairs[int(log.fills["pair"][fill])], int(trade["side"])
-    tapes, stamps = prepared.tapes.plus if side > 0 else prepared.tapes.minus, prepared.market.stamps[bars]
+    stamps = prepared.market.stamps[bars]
     place = slice(int(pair["start"]) + bars.start, int(pair["start"]) + bars.stop)
     entered = trade["entered_at"].as_unit("ns").value
     flags, premium = dict[str, npt.NDArray[np.bool_]](), side * float(trade["entry_premium"])
     if rule.stop is not None:
-        flags["stop"] = tapes.premium.values[place] >= premium + rule.stop
+        flags["stop"] = side_values(prepared.tapes, prepared.rule_record, "premium_at", side)[place] >= premium + rule.stop
     days = (int(pair["expiry"]) - complete) / DAY
     if rule.stop_annualized is not None and days >= 1.0:
-        far = tapes.annualized.values[place] >= premium * 365.0 / days + rule.stop_annualized
+        far = side_values(prepared.tapes, prepared.rule_record, "annual_at", side)[place] >= premium * 365.0 / days + rule.stop_annualized
         flags["stop"] = flags["stop"] | far if "stop" in flags else far
     if rule.expiry_days is not None and pair["expiry"] < k.NEVER:
         flags["days to expiry"] = int(pair["expiry"]) - stamps <= whole_days(rule.expiry_days)
@@ -354,9 +355,9 @@ def leaving(
         flags["time"] = stamps - entered >= (duration("max_hold", rule.max_hold) or 0)
     if rule.converge is not None:
         late = stamps - complete >= (duration("converge", rule.converge) or 0)
-        flags["no convergence"] = late & (tapes.premium.values[place] >= premium)
+        flags["no convergence"] = late & (side_values(prepared.tapes, prepared.rule_record, "premium_at", side)[place] >= premium)
     if rule.exit is not None:
-        flags["signal"] = tapes.exit.values[place] >= -rule.exit
+        flags["signal"] = side_values(prepared.tapes, prepared.rule_record, "exit_at", side)[place] >= -rule.exit
     return flags
 
 

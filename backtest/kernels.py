@@ -19,11 +19,14 @@ stand here too, because numba does not see a change in another file.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import config, njit
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 Floats = npt.NDArray[np.float64]
 Record = Any  # a row of a structured array: numba's Record, numpy's void
@@ -126,6 +129,9 @@ TERMS = np.dtype(
 RULE = np.dtype(
     [
         ("bars_at", i8), ("periods_end", i8),  # where its bars begin on the tapes by bar, where its terms end
+        # where its sides of the box begin, and its index; how far behind those of side +1 those of −1 are
+        ("entry_at", i8), ("exit_at", i8), ("premium_at", i8), ("annual_at", i8), ("long_stress_at", i8), ("short_stress_at", i8), ("minus_at", i8),
+        ("index_at", i8), ("index_minus", i8),
         ("enter", f8), ("exit", f8), ("plus", i8), ("minus", i8), ("legs", i8), ("first_slot", i8), ("margin", i8), ("walks", i8),
         ("fraction", f8), ("scaled", i8), ("resize_factor", f8), ("stop", f8), ("stop_annualized", f8), ("loss", f8), ("exposure", f8), ("drawdown", f8),
         ("expiry_nanoseconds", i8), ("roll_nanoseconds", i8), ("max_hold", i8), ("converge", i8), ("cooldown", i8), ("pause", i8),
@@ -138,7 +144,7 @@ RULE = np.dtype(
 )  # fmt: skip
 PAIR = np.dtype(
     [
-        ("start", i8), ("last", i8), ("expiry", i8),  # the pair's tape; the nearer expiry's instant
+        ("start", i8), ("first", i8), ("last", i8), ("expiry", i8),  # the pair's tape and its bars; the nearer expiry's instant
         ("lot", f8), ("least_notional", f8),  # the coarser of the two contracts; 0 for none
         ("long_start", i8), ("long_last", i8), ("long_expiry", i8), ("long_expiry_bar", i8), ("long_settlement", f8),
         ("short_start", i8), ("short_last", i8), ("short_expiry", i8), ("short_expiry_bar", i8), ("short_settlement", f8),
@@ -177,24 +183,33 @@ kernel = njit(forceinline=True, **WITHIN)  # small helpers melt into the loop
 routine = njit(nogil=True, **WITHIN)  # what happens once a trade stays a call: inlined, it would triple the time to compile
 
 
-class Side(NamedTuple):
-    """One side of the box on a tape, padded with −inf to whole large blocks."""
+def lent_code(_context: Any, array: Any) -> Any:
+    """What `lent` compiles to: the array without its owner."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind, nothing = cast(Any, make_array), cast(Any, cgutils.get_null_value)
+        out = kind(signature.return_type)(context, builder, value=arguments[0])
+        out.meminfo, out.parent = nothing(out.meminfo.type), nothing(out.parent.type)
+        return out._getvalue()
+
+    return array(array), code
+
+
+# The same array, not counted: to hand one on costs two locked additions, ten times what a helper does. Its owner must outlive it, as a caller does.
+lent: Any = (lambda array: array) if cast(Any, config).DISABLE_JIT else intrinsic(lent_code)
+
+
+class Box(NamedTuple):
+    """All sides of the box on one tape, each padded with −inf to whole large blocks; RULE says where each begins (`entry_at` …), and how far behind the
+    sides of a trade of side +1 those of −1 lie (`minus_at`).
+
+    Entry: s·signal of the pair that would be opened, by bar. Exit: −s·exit signal, premium: s·premium, annualized: s·annualized premium, at pair.start + t.
+    Stress: worst mark and accrual of a slot, upwards, at its start + t.
+    """
 
     values: Floats
     small: Floats  # maxima per SMALL
     large: Floats  # maxima per LARGE
-
-
-class SideTapes(NamedTuple):
-    """What one side of the trade (+1 or −1) reads; position = pair.start + t, for `stress` the leg's own start + t."""
-
-    entry: Side  # [t]: s·signal of the pair that would be opened
-    exit: Side  # −s·exit signal
-    premium: Side  # s·premium
-    annualized: Side  # s·annualized premium
-    long_stress: Side  # worst mark and accrual of the long slot, upwards
-    short_stress: Side
-    pair_index: Floats  # index of the long slot less that of the short slot
 
 
 class Tapes(NamedTuple):
@@ -203,8 +218,8 @@ class Tapes(NamedTuple):
     What no setting asks for has one entry, and is not read.
     """
 
-    plus: SideTapes
-    minus: SideTapes
+    box: Box
+    pair_index: Floats  # index of the long slot less that of the short slot, at index_at (+ index_minus for side −1) + pair.start + t
     stamps: npt.NDArray[np.int64]
     candidate: npt.NDArray[np.int64]  # per bar: the pair that would be opened, −1 none
     pairs: npt.NDArray[np.void]
@@ -936,8 +951,8 @@ def receive(desk: Desk, slot: int) -> None:
 
 
 @routine
-def fill_orders(desk: Desk, pair: Record, trade: Record, fills: npt.NDArray[np.void]) -> bool:
-    """Orders decided at an earlier close fill at this bar's open, each leg at its own. True if anything traded."""
+def fill_orders(desk: Desk, pair: Record, trade: Record, row: Record, next_row: Record) -> bool:
+    """Orders decided at an earlier close fill at this bar's open, each leg at its own. True if anything traded. row, next_row: of the log of fills."""
     account, rule, long, short, long_terms, short_terms, _ = desk
     long_change, short_change = order(account, rule, long, long_terms, pair), order(account, rule, short, short_terms, pair)
     if long_change == 0.0 and short_change == 0.0:
@@ -947,9 +962,9 @@ def fill_orders(desk: Desk, pair: Record, trade: Record, fills: npt.NDArray[np.v
         begin_trade(desk, trade)
     trade.exited = max(trade.exited, account.opened)
     if long_change != 0.0:
-        fill_leg(desk, LONG_SLOT, long_change, trade, fills[account.fills])
+        fill_leg(desk, LONG_SLOT, long_change, trade, row)
     if short_change != 0.0:
-        fill_leg(desk, SHORT_SLOT, short_change, trade, fills[account.fills])
+        fill_leg(desk, SHORT_SLOT, short_change, trade, next_row if long_change != 0.0 else row)
     if not waiting(long, short):
         if account.phase == OPENING and account.tranche >= account.tranches:
             if rule.legs == 2:
@@ -1385,9 +1400,8 @@ def rebalance(desk: Desk) -> bool:
 
 
 @njit(forceinline=True, **FROM_PYTHON)
-def first_reached(side: Side, i: int, end: int, level: float) -> int:
+def first_reached(values: Floats, small: Floats, large: Floats, i: int, end: int, level: float) -> int:
     """First position in [i, end) at or above level, else end: the rest of this block, blocks, the block that has it."""
-    values, small, large = side
     stop = min(end, (i | (SMALL - 1)) + 1)
     while i < stop:
         if values[i] >= level:
@@ -1411,49 +1425,46 @@ def first_reached(side: Side, i: int, end: int, level: float) -> int:
     return end
 
 
-@routine
-def first_entry(side: Side, t: int, end: int, level: float) -> int:
-    """First bar in [t, end) whose entry signal is at or above level, else end."""
-    return first_reached(side, t, end, level)
+ENTRY_SIDES, ALL_SIDES = 2, 7  # of the box: the first are those of an account that is flat
 
 
-@routine
-def first_exit(side: SideTapes, account: Record, long: Record, short: Record, pair: Record, t: int, end: int) -> int:
-    """First bar in [t, end) at which signal, premium or margin leaves the box, else end."""
-    start = pair.start
-    if account.exit_level < np.inf:
-        end = first_reached(side.exit, start + t, start + end, account.exit_level) - start
-    if account.premium_level < np.inf:
-        end = first_reached(side.premium, start + t, start + end, account.premium_level) - start
-    if account.annual_level < np.inf:
-        end = first_reached(side.annualized, start + t, start + end, account.annual_level) - start
-    if long.stress_level < np.inf:
-        start = pair.long_start
-        end = first_reached(side.long_stress, start + t, start + end, long.stress_level) - start
-    if short.stress_level < np.inf:
-        start = pair.short_start
-        end = first_reached(side.short_stress, start + t, start + end, short.stress_level) - start
-    return end
+@kernel
+def side_of_box(number: int, account: Record, rule: Record, long: Record, short: Record, pair: Record) -> tuple[int, float]:
+    """Where a side of the box begins (its bar 0), and its level: infinite where it is open."""
+    minus = rule.minus_at if account.side < 0 else 0
+    if number == 0:
+        return rule.entry_at, rule.enter if rule.plus != 0 else np.inf
+    if number == 1:
+        return rule.entry_at + rule.minus_at, rule.enter if rule.minus != 0 else np.inf
+    if number == 2:
+        return rule.exit_at + minus + pair.start, account.exit_level
+    if number == 3:
+        return rule.premium_at + minus + pair.start, account.premium_level
+    if number == 4:
+        return rule.annual_at + minus + pair.start, account.annual_level
+    if number == 5:
+        return rule.long_stress_at + minus + pair.long_start, long.stress_level
+    return rule.short_stress_at + minus + pair.short_start, short.stress_level
 
 
-@routine
+@kernel
 def first_by_equity(
-    account: Record, rule: Record, exposure: float, index: Floats, rate: Floats, close: Floats, start: int, close_start: int, t: int, end: int
+    account: Record, rule: Record, exposure: float, index: Floats, rates: Floats, tape: Floats, start: int, close_start: int, t: int, end: int
 ) -> int:  # fmt: skip
     """First bar in [t, end) at which equity reaches its loss level or the size has drifted, else end: bar by bar, from the equity sum."""
     constant, coefficient, balance, loss_level = account.constant, account.coefficient, account.balance, account.loss_level
-    resizes = rule.resize_factor < np.inf
+    resizes, money = rule.resize_factor < np.inf, BORROW if account.borrowing != 0 else IDLE
     while t < end:
-        value = constant + coefficient * index[start + t] + balance * rate[t + 1]
-        if value <= loss_level or (resizes and drifted(rule, exposure * close[close_start + t], rule.fraction * value)):
+        value = constant + coefficient * index[start + t] + balance * rates[money, t + 1]
+        if value <= loss_level or (resizes and drifted(rule, exposure * tape[CLOSE, close_start + t], rule.fraction * value)):
             return t
         t += 1
     return end
 
 
 @kernel
-def load_quote(leg: Record, terms: Record, tape: Floats, orders: Floats, coins: Floats, i: int, accrual_row: int) -> None:
-    """A leg's bar from its tapes."""
+def load_quote(leg: Record, tape: Floats, i: int, accrual_row: int) -> None:
+    """A leg's bar from its tape."""
     before = max(i - 1, 0)
     leg.open, leg.close = tape[OPEN, i], tape[CLOSE, i]
     leg.price_open = leg.open if leg.open > 0.0 else tape[CLOSE, before]
@@ -1462,6 +1473,11 @@ def load_quote(leg: Record, terms: Record, tape: Floats, orders: Floats, coins: 
     leg.accrual_before = tape[accrual_row, before] if i > 0 else 0.0
     leg.value_open, leg.value_close = leg.price_open, leg.close
     leg.margin_accrual, leg.margin_accrual_before = leg.accrual, leg.accrual_before
+
+
+@routine
+def load_extras(leg: Record, terms: Record, orders: Floats, coins: Floats, i: int) -> None:
+    """What limits a leg's orders, and its coins, where it has them."""
     if terms.limited != 0:
         leg.room_buy, leg.room_sell, leg.impact, leg.stress = (
             orders[ROOM_BUY, i],
@@ -1472,29 +1488,41 @@ def load_quote(leg: Record, terms: Record, tape: Floats, orders: Floats, coins: 
     if terms.inverse != 0:
         leg.value_open, leg.value_close = coins[VALUE_OPEN, i], coins[VALUE_CLOSE, i]
         leg.margin_accrual = coins[COIN_ACCRUAL, i]
-        leg.margin_accrual_before = coins[COIN_ACCRUAL, before] if i > 0 else 0.0
+        leg.margin_accrual_before = coins[COIN_ACCRUAL, max(i - 1, 0)] if i > 0 else 0.0
 
 
 @routine
 def load_rarely(leg: Record, terms: Record, tape: Floats, orders: Floats, coins: Floats, i: int, accrual_row: int) -> None:
-    """The same as a call: compiled once, where it isn't needed at every step."""
-    load_quote(leg, terms, tape, orders, coins, i, accrual_row)
+    """All of that as a call: compiled once, where it isn't needed at every step."""
+    load_quote(leg, tape, i, accrual_row)
+    load_extras(leg, terms, orders, coins, i)
 
 
 @kernel
-def load_pair(account: Record, rule: Record, side: SideTapes, scale: Floats, illiquid: Floats, i: int) -> None:
+def load_pair(account: Record, rule: Record, box: Floats, index: Floats, scale: Floats, illiquid: Floats, i: int) -> None:
     """What the rule reads of the pair held; tapes that it does not ask for are empty."""
-    account.pair_index = side.pair_index[i]
-    account.exit_signal = side.exit.values[i] if rule.exit > -np.inf else np.nan
-    account.premium = side.premium.values[i] if rule.stop < np.inf or rule.converge < NEVER else np.nan
-    account.annualized = side.annualized.values[i] if rule.stop_annualized < np.inf else np.nan
+    minus, index_minus = (0, 0) if account.side > 0 else (rule.minus_at, rule.index_minus)
+    account.pair_index = index[rule.index_at + index_minus + i]
+    account.exit_signal = box[rule.exit_at + minus + i] if rule.exit > -np.inf else np.nan
+    account.premium = box[rule.premium_at + minus + i] if rule.stop < np.inf or rule.converge < NEVER else np.nan
+    account.annualized = box[rule.annual_at + minus + i] if rule.stop_annualized < np.inf else np.nan
     account.illiquid = illiquid[i] if rule.liquidity != 0 else 0.0
     account.scale = scale[i] if rule.scaled != 0 else 1.0
 
 
-@routine
+@kernel
 def first_at(stamps: npt.NDArray[np.int64], instant: int, t: int) -> int:
-    """First bar from t on whose stamp is at or after the instant; NEVER if the data end before."""
+    """First bar from t on whose stamp is at or after the instant; NEVER if the data end before. On an even clock it is where it should be."""
+    length = stamps[t] - stamps[t - 1] if t > 0 else DAY
+    guess = t + (instant - stamps[t] + length - 1) // length
+    if t < guess < stamps.shape[0] and stamps[guess - 1] < instant <= stamps[guess]:
+        return guess
+    return searched(stamps, instant, t)
+
+
+@routine
+def searched(stamps: npt.NDArray[np.int64], instant: int, t: int) -> int:
+    """The same by bisection."""
     low, high = t, stamps.shape[0]
     while low < high:
         middle = (low + high) >> 1
@@ -1594,10 +1622,16 @@ def advance(
     quotes of a roll. With jump=False the step is taken at every bar: the same trades and the same numbers.
     """
     (
-        plus, minus, stamps, candidate, pairs, longs, shorts, rates, periods, long_orders, short_orders, long_coin, short_coin, coin,
+        box, index, stamps, candidate, pairs, longs, shorts, rates, periods, long_orders, short_orders, long_coin, short_coin, coin,
         scale, illiquid, available, expected_at, expected_rate, next_payment,
     ) = tapes  # fmt: skip
-    borrow, idle = rates[BORROW], rates[IDLE]
+    accounts, legs, rules, terms, ledger, fills, trades = (
+        lent(accounts), lent(legs), lent(rules), lent(terms), lent(ledger), lent(fills), lent(trades),
+    )  # fmt: skip
+    values, small, large, index, stamps = lent(box.values), lent(box.small), lent(box.large), lent(index), lent(stamps)
+    candidate, pairs, longs, shorts, rates, periods = lent(candidate), lent(pairs), lent(longs), lent(shorts), lent(rates), lent(periods)
+    long_orders, short_orders, long_coin, short_coin = lent(long_orders), lent(short_orders), lent(long_coin), lent(short_coin)
+    coin, scale, illiquid, available = lent(coin), lent(scale), lent(illiquid), lent(available)
     count, several = accounts.shape[0], accounts.shape[0] > 1
     rows = ROWS_A_BAR + (3 * count if several else 0)
     t = first
@@ -1614,32 +1648,25 @@ def advance(
             account, rule, long, short = accounts[i], rules[i], legs[i, 0], legs[i, 1]
             if rule.walks != 0 or account.phase == ROLLING or waiting(long, short):
                 nearest = t
-            elif account.phase == FLAT:
-                start = max(t, account.idle_until)
-                end = nearest
-                if start < end and rule.plus != 0:
-                    end = first_entry(plus.entry, rule.bars_at + start, rule.bars_at + end, rule.enter) - rule.bars_at
-                if start < end and rule.minus != 0:
-                    end = first_entry(minus.entry, rule.bars_at + start, rule.bars_at + end, rule.enter) - rule.bars_at
-                nearest = end
+                break
+            pair = pairs[account.pair]
+            begin, end, side, sides = t, nearest, 0, ENTRY_SIDES
+            if account.phase == FLAT:
+                begin = max(t, account.idle_until)
             else:
-                pair = pairs[account.pair]
-                end = max(t, min(nearest, account.horizon, account.period_end))
-                end = (
-                    first_exit(plus, account, long, short, pair, t, end)
-                    if account.side > 0
-                    else first_exit(minus, account, long, short, pair, t, end)
-                )
-                if t < end and (account.loss_level > -np.inf or rule.resize_factor < np.inf):
-                    index = plus.pair_index if account.side > 0 else minus.pair_index
-                    rate = borrow if account.borrowing != 0 else idle
-                    if rule.first_slot == LONG_SLOT:
-                        end = first_by_equity(
-                            account, rule, abs(long.quantity), index, rate, longs[CLOSE], pair.start, pair.long_start, t, end
-                        )
-                    else:
-                        end = first_by_equity(account, rule, abs(short.quantity), index, rate, shorts[CLOSE], pair.start, pair.short_start, t, end)  # fmt: skip
-                nearest = end
+                end, side, sides = max(t, min(nearest, account.horizon, account.period_end)), ENTRY_SIDES, ALL_SIDES
+            while side < sides and begin < end:
+                start, level = side_of_box(side, account, rule, long, short, pair)
+                side += 1
+                if level < np.inf:
+                    end = first_reached(values, small, large, start + begin, start + end, level) - start
+            if account.phase != FLAT and t < end and (account.loss_level > -np.inf or rule.resize_factor < np.inf):
+                start = rule.index_at + (rule.index_minus if account.side < 0 else 0) + pair.start
+                if rule.first_slot == LONG_SLOT:
+                    end = first_by_equity(account, rule, abs(long.quantity), index, rates, longs, start, pair.long_start, t, end)
+                else:
+                    end = first_by_equity(account, rule, abs(short.quantity), index, rates, shorts, start, pair.short_start, t, end)
+            nearest = end
         t = nearest
         if t >= final:
             break
@@ -1647,8 +1674,8 @@ def advance(
         for i in range(count):
             account, rule = accounts[i], rules[i]
             account.bar, account.opened, account.stamp = t, stamps[t - 1] if t > 0 else first_opened, stamps[t]
-            account.borrow_rate, account.borrow_rate_before = borrow[t + 1], borrow[t]
-            account.idle_rate, account.idle_rate_before = idle[t + 1], idle[t]
+            account.borrow_rate, account.borrow_rate_before = rates[BORROW, t + 1], rates[BORROW, t]
+            account.idle_rate, account.idle_rate_before = rates[IDLE, t + 1], rates[IDLE, t]
             account.was_on = 1 if account.phase != FLAT else 0
             if t >= account.period_end:
                 while account.period + 1 < rule.periods_end and t >= periods[account.period + 1]:
@@ -1665,13 +1692,14 @@ def advance(
             if account.was_on != 0:
                 long, short, pair = legs[i, 0], legs[i, 1], pairs[account.pair]
                 long_terms, short_terms = terms[account.period, 0], terms[account.period, 1]
-                if account.side > 0:
-                    load_pair(account, rule, plus, scale, illiquid, pair.start + min(t, pair.last))
-                else:
-                    load_pair(account, rule, minus, scale, illiquid, pair.start + min(t, pair.last))
+                load_pair(account, rule, values, index, scale, illiquid, pair.start + min(t, pair.last))
                 long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if account.side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
-                load_quote(long, long_terms, longs, long_orders, long_coin, pair.long_start + min(t, pair.long_last), long_accrual)
-                load_quote(short, short_terms, shorts, short_orders, short_coin, pair.short_start + min(t, pair.short_last), short_accrual)
+                load_quote(long, longs, pair.long_start + min(t, pair.long_last), long_accrual)
+                load_quote(short, shorts, pair.short_start + min(t, pair.short_last), short_accrual)
+                if long_terms.limited != 0 or long_terms.inverse != 0:
+                    load_extras(long, long_terms, long_orders, long_coin, pair.long_start + min(t, pair.long_last))
+                if short_terms.limited != 0 or short_terms.inverse != 0:
+                    load_extras(short, short_terms, short_orders, short_coin, pair.short_start + min(t, pair.short_last))
         # ---- arrivals and fills
         for i in range(pool.rules):
             account, rule, long, short = accounts[i], rules[i], legs[i, 0], legs[i, 1]
@@ -1693,14 +1721,11 @@ def advance(
                         filled = roll(desk, pair, other, fresh_long, fresh_short, trade, fills[i])
                         if filled:
                             complete = 0
-                            if account.side > 0:
-                                load_pair(account, rule, plus, scale, illiquid, other.start + min(t, other.last))
-                            else:
-                                load_pair(account, rule, minus, scale, illiquid, other.start + min(t, other.last))
+                            load_pair(account, rule, values, index, scale, illiquid, other.start + min(t, other.last))
                             set_expiry_bars(account, rule, other, stamps)
                 else:
                     started = account.started
-                    filled = fill_orders(desk, pair, trade, fills[i])
+                    filled = fill_orders(desk, pair, trade, fills[i, account.fills], fills[i, account.fills + 1])
                     if started == 0 and account.started != 0 and rule.max_hold < NEVER:
                         account.time_bar = first_at(stamps, account.opened + rule.max_hold, t)
                 if filled:
@@ -1761,7 +1786,7 @@ def advance(
                 decide(desk, pair, trade, value, drawn)
                 called_off = unstarted and account.phase == FLAT
                 if account.phase == HELD and t >= account.roll_bar and number >= 0 and number != account.pair and not waiting(long, short):
-                    pays = plus.entry.values[rule.bars_at + t] if account.side > 0 else minus.entry.values[rule.bars_at + t]
+                    pays = values[rule.entry_at + (rule.minus_at if account.side < 0 else 0) + t]
                     if pays >= rule.enter and rolls(pair, pairs[number]):
                         plan_roll(desk, pair, pairs[number], number)
                 if account.phase == HELD and rule.resize_factor < np.inf and not waiting(long, short):
@@ -1785,9 +1810,9 @@ def advance(
                 and account.stamp >= max(account.paused_until, pool.paused_until)
             ):
                 side = 0
-                if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >= rule.enter:
+                if rule.plus != 0 and values[rule.entry_at + t] >= rule.enter:
                     side = 1
-                elif rule.minus != 0 and minus.entry.values[rule.bars_at + t] >= rule.enter:
+                elif rule.minus != 0 and values[rule.entry_at + rule.minus_at + t] >= rule.enter:
                     side = -1
                 if side != 0:
                     pair = pairs[number]
@@ -1830,7 +1855,7 @@ def add_leg(out: Floats, quantity: float, prices: Floats, tape: Floats, start: i
 
 @njit(cache=True, nogil=True, **FROM_PYTHON)
 def fill_equity(
-    out: Floats, ledger: npt.NDArray[np.void], rows: int, pairs: npt.NDArray[np.void], plus_index: Floats, minus_index: Floats, long: Floats, short: Floats,
+    out: Floats, ledger: npt.NDArray[np.void], rows: int, pairs: npt.NDArray[np.void], index: Floats, index_minus: int, long: Floats, short: Floats,
     long_prices: Floats, short_prices: Floats, rates: Floats, coin: Floats, capital: float,
 ) -> None:  # fmt: skip
     """Equity at every close, from the ledger of changes. prices: a unit's value by its price; coin: its closes.
@@ -1852,10 +1877,10 @@ def fill_equity(
         pair = pairs[row.pair]
         constant, balance, coefficient = row.constant, row.balance, row.coefficient
         if row.hedged != 0:
-            whole_index = plus_index if row.side > 0 else minus_index
-            index = whole_index[pair.start + begin : pair.start + end]
+            start = pair.start + (index_minus if row.side < 0 else 0)
+            here = index[start + begin : start + end]
             for t in range(target.shape[0]):
-                target[t] = constant + coefficient * index[t] + balance * rate[t]
+                target[t] = constant + coefficient * here[t] + balance * rate[t]
             continue
         target[:] = constant
         add_linear(target, balance, 0.0, rate)
@@ -1926,3 +1951,750 @@ def earning_rows(derivative: bool, quantity: float) -> tuple[int, int]:
     """Where a slot's accrual is posted, and its row on the tape: the same choices as in `book_earnings`."""
     earning = FUNDING_ROW if derivative else STAKING_ROW if quantity > 0.0 else BORROW_ROW
     return earning, ACCRUAL_LONG if quantity > 0.0 else ACCRUAL_SHORT
+
+
+# ---------------------------------------------------------------- the scan: many rules of one shape over the same tapes, statistics only
+#
+# An account that is flat is a handful of numbers, and so is a trade whose both legs fill wholly at the next open: `scan` takes such trades whole, from the bar
+# that decides to enter to the open that leaves. Whatever else happens to a trade (an order that waits, a margin call, expiry, a resize, other fees from that day
+# on) it is given up, and `advance` takes the steps from the decision on. What has happened comes out as segments in which positions are unchanged; `fold` turns
+# them into statistics, by blocks of bars whose extremes are known. Time is the outer loop: a stretch of tapes stays in the cache for all combinations.
+
+STRETCH = 1 << 14
+SEGMENTS = 256  # between two folds of an account
+
+SCANNED = np.dtype(
+    [
+        *SOURCE_FIELDS,  # booked so far, as of the last time the account was flat
+        ("capital", f8), ("balance", f8), ("borrowing", i8), ("reference", f8), ("constant", f8), ("idle_until", i8), ("exit_time", i8), ("trades", i8),
+        ("period", i8), ("period_end", i8), ("flat_from", i8), ("plain", i8), ("stepping", i8),
+        # a trade taken whole: what its entry has made of the account
+        ("held", i8), ("side", i8), ("pair", i8), ("decided", i8), ("entry_equity", f8), ("worth", f8), ("quantity", f8),
+        ("after_financing", f8), ("after_idle_cash", f8), ("after_fees", f8), ("after_slippage", f8),
+        ("after_balance", f8), ("after_borrowing", i8), ("after_reference", f8), ("after_constant", f8), ("coefficient", f8),
+        # its box
+        ("exit_level", f8), ("stop_level", f8), ("premium_level", f8), ("annual_level", f8), ("converge_level", f8), ("loss_level", f8),
+        ("time_bar", i8), ("days_bar", i8), ("converge_bar", i8), ("horizon", i8),
+        # statistics of the bars so far
+        ("last", f8), ("peak", f8), ("drawdown", f8), ("squares", f8), ("total", f8), ("traded", f8), ("held_years", f8), ("held_bars", i8), ("hedged_bars", i8),
+        ("wins", i8), ("closed", i8), ("hold", i8), ("liquidations", i8), ("day", i8),
+    ],
+    align=True,
+)  # fmt: skip
+SEGMENT = np.dtype(
+    [("begin", i8), ("end", i8), ("constant", f8), ("coefficient", f8), ("balance", f8), ("borrowing", i8), ("at", i8)], align=True
+)
+BLOCK = np.dtype([("low", f8), ("high", f8)], align=True)  # extremes of an index in a block
+SUMS = np.dtype([("squares", f8), ("with_borrow", f8), ("with_idle", f8), ("values", f8)], align=True)  # of an index, of all before a position
+MONEY = np.dtype(
+    [("borrow_squares", f8), ("borrow_values", f8), ("idle_squares", f8), ("idle_values", f8), ("years", f8)], align=True
+)  # the same of the rates' indices, of all before a bar; and the time
+
+
+class Sums(NamedTuple):
+    """What `fold` reads beside the tapes. Sums are of all before a position or bar."""
+
+    small: npt.NDArray[np.void]  # BLOCK of the index per SMALL
+    large: npt.NDArray[np.void]  # BLOCK per LARGE
+    close_small: npt.NDArray[np.void]  # the same of the closes of the slot that sizes are counted in, by its positions
+    close_large: npt.NDArray[np.void]
+    pair_sums: npt.NDArray[np.void]  # SUMS per position: squares of the index's steps, their products with the rates' steps, the index itself
+    money: npt.NDArray[np.void]  # MONEY per bar, one more
+    rising: npt.NDArray[np.bool_]  # [BORROW | IDLE]: whether no rate is negative
+    days: npt.NDArray[np.int64]  # the bars whose equity is a day's
+
+
+@njit(cache=True, nogil=True, **FROM_PYTHON)
+def summarise(index: Floats, first: int, last: int, start: int, rates: Floats, small: npt.NDArray[np.void], large: npt.NDArray[np.void], sums: npt.NDArray[np.void]) -> None:  # fmt: skip
+    """Blocks and sums of one pair's bars [first, last], bar t of which is at start + t; before its first close an index is NaN, and counts for nothing."""
+    for t in range(first, last + 1):
+        i = start + t
+        known = not np.isnan(index[i])
+        value = index[i] if known else 0.0
+        step = index[i] - index[i - 1] if t > first and known and not np.isnan(index[i - 1]) else 0.0
+        row, after = sums[i], sums[i + 1]
+        after.squares = row.squares + step * step
+        after.with_borrow = row.with_borrow + step * (rates[BORROW, t + 1] - rates[BORROW, t])
+        after.with_idle = row.with_idle + step * (rates[IDLE, t + 1] - rates[IDLE, t])
+        after.values = row.values + value
+        if known:
+            widen(small[i >> SMALL_BITS], value)
+            widen(large[i >> LARGE_BITS], value)
+
+
+@kernel
+def widen(block: Record, value: float) -> None:
+    """One more value in a block that begins as (inf, −inf)."""
+    block.low, block.high = min(block.low, value), max(block.high, value)
+
+
+@kernel
+def mark(state: Record, value: float) -> None:
+    """Equity at one close."""
+    step = value - state.last
+    state.last = value
+    state.squares += step * step
+    state.total += value
+    state.peak = max(state.peak, value)
+    state.drawdown = max(state.drawdown, (state.peak - value) / state.peak)
+
+
+@kernel
+def mark_all(state: Record, begin: int, end: int, constant: float, coefficient: float, balance: float, money: int, at: int, index: Floats, rates: Floats) -> None:  # fmt: skip
+    """Peak and drawdown of bars [begin, end), one by one."""
+    peak, drawdown = state.peak, state.drawdown
+    for t in range(begin, end):
+        value = constant + balance * rates[money, t + 1]
+        if coefficient != 0.0:
+            value = constant + coefficient * index[at + t] + balance * rates[money, t + 1]
+        if value > peak:
+            peak = value
+        elif peak - value > drawdown * peak:
+            drawdown = max(drawdown, (peak - value) / peak)
+    state.peak, state.drawdown = peak, drawdown
+
+
+@kernel
+def level_at(t: int, constant: float, coefficient: float, balance: float, money: int, at: int, index: Floats, rates: Floats) -> float:
+    """Equity of a segment at one close; the same sum, in the same order, as everywhere."""
+    if coefficient != 0.0:
+        return constant + coefficient * index[at + t] + balance * rates[money, t + 1]
+    return constant + balance * rates[money, t + 1]
+
+
+@routine
+def fold_extremes(state: Record, begin: int, end: int, constant: float, coefficient: float, balance: float, money: int, at: int, index: Floats, rates: Floats,
+                  small: npt.NDArray[np.void], large: npt.NDArray[np.void]) -> None:  # fmt: skip
+    """Peak and drawdown of hedged bars [begin, end), exact at every close: only blocks that may hold a new extreme are looked into."""
+    t = begin
+    while t < end:
+        i = at + t
+        stop, whole_block = min(end, (i | (LARGE - 1)) + 1 - at), i & (LARGE - 1) == 0
+        if fold_block(state, large[i >> LARGE_BITS], t, stop, whole_block and stop - t == LARGE, constant, coefficient, balance, money, rates):
+            t = stop
+            continue
+        while t < stop:
+            i = at + t
+            brink = min(stop, (i | (SMALL - 1)) + 1 - at)
+            if not fold_block(state, small[i >> SMALL_BITS], t, brink, brink - t == SMALL, constant, coefficient, balance, money, rates):
+                mark_all(state, t, brink, constant, coefficient, balance, money, at, index, rates)
+            t = brink
+
+
+@kernel
+def fold_block(state: Record, block: Record, t: int, end: int, all_of_it: bool, constant: float, coefficient: float, balance: float, money: int, rates: Floats) -> bool:  # fmt: skip
+    """Peak and drawdown of bars [t, end) of a block by its extremes, if that says all; False if bars must be looked at. Needs rates that rise only.
+
+    Without interest in it, the extremes of the whole block's equity are those of the index, to the last bit.
+    """
+    first, last = balance * rates[money, t + 1], balance * rates[money, end]
+    bottom, top = (block.low, block.high) if coefficient > 0.0 else (block.high, block.low)
+    low, high = constant + coefficient * bottom + min(first, last), constant + coefficient * top + max(first, last)
+    exact, peak = all_of_it and first == last, state.peak
+    if high <= peak:
+        if peak - low <= state.drawdown * peak:
+            return True
+        if exact:
+            state.drawdown = max(state.drawdown, (peak - low) / peak)
+        return exact
+    if exact and high - low <= state.drawdown * peak:
+        state.peak = high
+        return True
+    return False
+
+
+@routine
+def fold(state: Record, segment: Record, index: Floats, rates: Floats, sums: Sums, daily: Floats) -> None:
+    """Bars of one segment without loose legs into the statistics."""
+    begin, end, constant, coefficient = segment.begin, segment.end, segment.constant, segment.coefficient
+    balance, money, at = segment.balance, BORROW if segment.borrowing != 0 else IDLE, segment.at
+    days = sums.days
+    while state.day < days.shape[0] and days[state.day] < end:
+        daily[state.day] = level_at(days[state.day], constant, coefficient, balance, money, at, index, rates)
+        state.day += 1
+    opening, closing = level_at(begin, constant, coefficient, balance, money, at, index, rates), level_at(end - 1, constant, coefficient, balance, money, at, index, rates)
+    mark(state, opening)
+    bars, rate_here, rate_next, rate_there = end - begin, sums.money[begin], sums.money[begin + 1], sums.money[end]
+    if money == BORROW:
+        squares, values = rate_there.borrow_squares - rate_next.borrow_squares, rate_there.borrow_values - rate_here.borrow_values
+    else:
+        squares, values = rate_there.idle_squares - rate_next.idle_squares, rate_there.idle_values - rate_here.idle_values
+    squares, total = balance * balance * squares, constant * bars + balance * values
+    if coefficient != 0.0:
+        here, there, before = sums.pair_sums[at + begin], sums.pair_sums[at + end], sums.pair_sums[at + begin + 1]
+        crossed = there.with_borrow - before.with_borrow if money == BORROW else there.with_idle - before.with_idle
+        squares += coefficient * (coefficient * (there.squares - before.squares) + 2.0 * balance * crossed)
+        total += coefficient * (there.values - here.values)
+        state.held_years += rate_there.years - rate_here.years
+        state.held_bars += bars
+        state.hedged_bars += bars
+    state.squares += squares
+    state.total += total - opening
+    if not sums.rising[money] or (coefficient == 0.0 and balance < 0.0):
+        mark_all(state, begin, end, constant, coefficient, balance, money, at, index, rates)
+    elif coefficient != 0.0:
+        fold_extremes(state, begin, end, constant, coefficient, balance, money, at, index, rates, sums.small, sums.large)
+    state.last = closing
+    state.peak = max(state.peak, closing)
+    state.drawdown = max(state.drawdown, (state.peak - closing) / state.peak)
+
+
+@routine
+def fold_loose(state: Record, begin: int, end: int, row: Record, terms: npt.NDArray[np.void], pair: Record, long: Floats, short: Floats, long_coin: Floats, short_coin: Floats,
+               coin: Floats, rates: Floats, sums: Sums, daily: Floats) -> None:  # fmt: skip
+    """Bars at which the legs don't cancel out into the pair's index, one by one, from the ledger's row."""
+    money, coins, days = BORROW if row.borrowing != 0 else IDLE, row.long_coins + row.short_coins, lent(sums.days)
+    long_accrual, short_accrual = ACCRUAL_LONG if row.long_quantity > 0.0 else ACCRUAL_SHORT, ACCRUAL_LONG if row.short_quantity > 0.0 else ACCRUAL_SHORT
+    for t in range(begin, end):
+        value = row.constant + row.balance * rates[money, t + 1]
+        if row.long_quantity != 0.0:
+            i = pair.long_start + t
+            value += row.long_quantity * ((long_coin[VALUE_CLOSE, i] if terms[0].inverse != 0 else long[CLOSE, i]) + long[long_accrual, i])
+        if row.short_quantity != 0.0:
+            i = pair.short_start + t
+            value += row.short_quantity * ((short_coin[VALUE_CLOSE, i] if terms[1].inverse != 0 else short[CLOSE, i]) + short[short_accrual, i])
+        if coins != 0.0:
+            value += coins * coin[COIN_CLOSE, t]
+        mark(state, value)
+        while state.day < days.shape[0] and days[state.day] <= t:
+            daily[state.day] = value
+            state.day += 1
+    state.held_years += sums.money[end].years - sums.money[begin].years
+    state.held_bars += end - begin
+    larger = max(abs(row.long_quantity), abs(row.short_quantity))
+    if abs(row.long_quantity + row.short_quantity) <= ROUNDING * larger:
+        state.hedged_bars += end - begin
+
+
+# ---------------------------------------------------------------- a trade taken whole
+
+
+@kernel
+def posted(state: Record, financing: float, idle_cash: float, fees: float, slippage: float) -> float:
+    """Equity as posted; the same sum, in the same order, as `booked`."""
+    flows = state.price_long + state.price_short + state.legging + state.funding + financing + idle_cash
+    costs = state.borrow + state.staking + fees + slippage + state.settlement + state.liquidation
+    return state.capital + flows + costs
+
+
+@kernel
+def load_fill(leg: Record, tape: Floats, i: int, accrual_row: int) -> None:
+    """What a fill at the open of a bar reads."""
+    leg.open, leg.half_spread = tape[OPEN, i], tape[HALF_SPREAD, i]
+    leg.accrual_before = tape[accrual_row, i - 1] if i > 0 else 0.0
+
+
+@kernel
+def whole_size(rule: Record, pair: Record, value: float, close: float, scale: float) -> float:
+    """As `sized`, for what a plain rule may ask."""
+    quantity = rule.fraction * value / close
+    if rule.scaled != 0:
+        quantity *= scale if scale > 0.0 else 0.0
+    quantity = whole(quantity, pair.lot)
+    return quantity if quantity > 0.0 and quantity * close >= pair.least_notional else 0.0
+
+
+@kernel
+def open_at_once(state: Record, rule: Record, long: Record, short: Record, long_terms: Record, short_terms: Record, rate_before: float, money_after: tuple[float, float], size: float) -> None:  # fmt: skip
+    """Both slots fill wholly at an open: interest so far, then the long slot, then the short one, as the step does it. money_after: rates before the bar."""
+    interest = state.balance * (rate_before - state.reference)
+    state.after_financing = state.financing + interest if state.borrowing != 0 else state.financing
+    state.after_idle_cash = state.idle_cash if state.borrowing != 0 else state.idle_cash + interest
+    state.after_fees, state.after_slippage, state.after_balance, state.worth = state.fees, state.slippage, state.balance + interest, 0.0
+    state.entry_equity = posted(state, state.after_financing, state.after_idle_cash, state.fees, state.slippage)
+    state.loss_level = state.entry_equity * (1.0 - rule.loss)
+    fill_whole(state, long, long_terms, state.side * size if long_terms.present != 0 else 0.0)
+    fill_whole(state, short, short_terms, -state.side * size if short_terms.present != 0 else 0.0)
+    guard(long, long_terms, rule, 0.0)
+    guard(short, short_terms, rule, 0.0)
+    state.quantity = size
+    state.after_borrowing = 1 if state.after_balance < 0.0 else 0
+    state.after_reference = money_after[BORROW] if state.after_borrowing != 0 else money_after[IDLE]
+    value = posted(state, state.after_financing, state.after_idle_cash, state.after_fees, state.after_slippage)
+    value -= state.after_balance * state.after_reference
+    if long.quantity != 0.0:
+        value -= long.quantity * (long.reference + long.accrual_reference)
+    if short.quantity != 0.0:
+        value -= short.quantity * (short.reference + short.accrual_reference)
+    state.after_constant = value
+    state.coefficient = long.quantity if long.quantity != 0.0 else -short.quantity
+    state.held = 1
+
+
+@kernel
+def fill_whole(state: Record, leg: Record, terms: Record, quantity: float) -> None:
+    """A slot from nothing to a quantity, as `trade_leg`."""
+    leg.quantity, leg.stress_level, leg.collateral = quantity, np.inf, 0.0
+    if quantity == 0.0:
+        return
+    price, fee, slippage = taken(leg, terms, quantity)
+    leg.entry, leg.entry_accrual = price, leg.accrual_before
+    leg.reference, leg.accrual_reference = leg.open, leg.accrual_before
+    state.after_fees -= fee
+    state.after_slippage -= slippage
+    state.after_balance -= fee
+    state.worth += abs(quantity) * price
+    if terms.derivative != 0:
+        leg.collateral = abs(quantity) * price / terms.leverage
+        state.after_balance -= leg.collateral
+    elif quantity > 0.0:
+        state.after_balance -= quantity * price
+
+
+@kernel
+def taken(leg: Record, terms: Record, change: float) -> tuple[float, float, float]:
+    """Price, fee and slippage of a change that takes what there is at the open."""
+    cost = leg.half_spread if terms.quoted != 0 and leg.half_spread >= 0.0 else terms.half_spread
+    price = leg.open * (1.0 + cost if change > 0.0 else 1.0 - cost)
+    return price, terms.taker_fee * (abs(change) * price) + terms.unit_fee * abs(change), abs(change) * leg.open * cost
+
+
+@kernel
+def close_at_once(state: Record, long: Record, short: Record, long_terms: Record, short_terms: Record, rate_before: float, money_after: tuple[float, float]) -> float:  # fmt: skip
+    """Both slots are left wholly at an open, and the account is flat again. Returns what the trade has made."""
+    state.fees, state.slippage, state.balance = state.after_fees, state.after_slippage, state.after_balance
+    state.financing, state.idle_cash = state.after_financing, state.after_idle_cash
+    state.price_long += long.quantity * (long.open - long.reference) if long.quantity != 0.0 else 0.0
+    state.price_short += short.quantity * (short.open - short.reference) if short.quantity != 0.0 else 0.0
+    interest = state.balance * (rate_before - state.after_reference)
+    if state.after_borrowing != 0:
+        state.financing += interest
+    else:
+        state.idle_cash += interest
+    state.balance += interest
+    earn_whole(state, long, long_terms)
+    earn_whole(state, short, short_terms)
+    leave_whole(state, long, long_terms)
+    leave_whole(state, short, short_terms)
+    state.traded += state.worth
+    state.borrowing = 1 if state.balance < 0.0 else 0
+    state.reference = money_after[BORROW] if state.borrowing != 0 else money_after[IDLE]
+    value = posted(state, state.financing, state.idle_cash, state.fees, state.slippage)
+    state.constant = value - state.balance * state.reference
+    state.held = 0
+    state.trades += 1
+    return value - state.entry_equity
+
+
+@kernel
+def earn_whole(state: Record, leg: Record, terms: Record) -> None:
+    """What a slot has earned since its entry, as `book_earnings`."""
+    if leg.quantity == 0.0:
+        return
+    amount = leg.quantity * (leg.accrual_before - leg.accrual_reference)
+    if terms.derivative != 0:
+        state.funding += amount
+    elif leg.quantity > 0.0:
+        state.staking += amount
+        state.balance += amount
+    else:
+        state.borrow += amount
+        state.balance += amount
+
+
+@kernel
+def leave_whole(state: Record, leg: Record, terms: Record) -> None:
+    """A slot to nothing, as `trade_leg`."""
+    if leg.quantity == 0.0:
+        return
+    price, fee, slippage = taken(leg, terms, -leg.quantity)
+    state.fees -= fee
+    state.slippage -= slippage
+    state.balance -= fee
+    state.worth += abs(leg.quantity) * price
+    if terms.derivative != 0:
+        collateral = leg.collateral + leg.quantity * (price - leg.entry) + leg.quantity * (leg.accrual_before - leg.entry_accrual)
+        state.balance += collateral
+    elif leg.quantity < 0.0:
+        state.balance += leg.quantity * (price - leg.entry)
+    else:
+        state.balance += leg.quantity * price
+
+
+@kernel
+def set_whole_box(state: Record, rule: Record, pair: Record, premium: float, opened: int, stamps: npt.NDArray[np.int64], t: int) -> None:
+    """The sides of the box that a trade taken whole has, as `open_position` and `set_levels` set them."""
+    days = (pair.expiry - opened) / DAY
+    state.exit_level = -rule.exit
+    state.stop_level = state.annual_level = state.converge_level = np.inf
+    if rule.legs == 2:
+        state.stop_level = state.side * premium + rule.stop
+        state.annual_level = state.side * premium * 365.0 / days + rule.stop_annualized if days >= 1.0 else np.inf
+        state.converge_level = state.side * premium
+    state.premium_level = state.stop_level
+    state.time_bar = first_at(stamps, opened + rule.max_hold, t) if rule.max_hold < NEVER else NEVER
+    state.converge_bar = first_at(stamps, opened + rule.converge, t) if rule.converge < NEVER else NEVER
+    state.days_bar = first_before_expiry(stamps, pair.expiry, rule.expiry_nanoseconds, t - 1)
+    state.horizon = min(state.time_bar, state.days_bar, state.converge_bar, pair.long_expiry_bar, pair.short_expiry_bar)
+
+
+@kernel
+def whole_side(number: int, state: Record, rule: Record, long: Record, short: Record, pair: Record) -> tuple[int, float]:
+    """As `side_of_box`, of an account whose trades are taken whole."""
+    minus = rule.minus_at if state.side < 0 else 0
+    if number == 0:
+        return rule.entry_at, rule.enter if rule.plus != 0 else np.inf
+    if number == 1:
+        return rule.entry_at + rule.minus_at, rule.enter if rule.minus != 0 else np.inf
+    if number == 2:
+        return rule.exit_at + minus + pair.start, state.exit_level
+    if number == 3:
+        return rule.premium_at + minus + pair.start, state.premium_level
+    if number == 4:
+        return rule.annual_at + minus + pair.start, state.annual_level
+    if number == 5:
+        return rule.long_stress_at + minus + pair.long_start, long.stress_level
+    return rule.short_stress_at + minus + pair.short_start, short.stress_level
+
+
+@routine
+def hand_over(state: Record, account: Record, long: Record, short: Record, pool: Record, row: Record) -> None:
+    """The flat account goes from the scan to the step."""
+    account.price_long, account.price_short, account.legging, account.funding = state.price_long, state.price_short, state.legging, state.funding
+    account.financing, account.idle_cash, account.borrow, account.staking = state.financing, state.idle_cash, state.borrow, state.staking
+    account.fees, account.slippage, account.settlement, account.liquidation = state.fees, state.slippage, state.settlement, state.liquidation
+    account.balance, account.borrowing, account.rate_reference, account.constant = state.balance, state.borrowing, state.reference, state.constant
+    account.coefficient, account.hedged, account.phase = 0.0, 0, FLAT
+    account.idle_until, account.exit_time = state.idle_until, state.exit_time
+    account.period, account.period_end = state.period, state.period_end
+    account.trades, account.fills, account.changes = min(state.trades, 1), 0, 0
+    pool.balance = state.balance
+    record(account, long, short, row)
+    account.changes = 0
+    state.held, state.stepping = 0, 1
+
+
+@routine
+def take_over(state: Record, account: Record, t: int) -> None:
+    """The flat account comes back."""
+    state.price_long, state.price_short, state.legging, state.funding = account.price_long, account.price_short, account.legging, account.funding
+    state.financing, state.idle_cash, state.borrow, state.staking = account.financing, account.idle_cash, account.borrow, account.staking
+    state.fees, state.slippage, state.settlement, state.liquidation = account.fees, account.slippage, account.settlement, account.liquidation
+    state.balance, state.borrowing, state.reference, state.constant = account.balance, account.borrowing, account.rate_reference, account.constant
+    state.idle_until, state.exit_time = account.idle_until, account.exit_time
+    state.period, state.period_end = account.period, account.period_end
+    state.flat_from, state.stepping = t, 0
+
+
+@kernel
+def count_trade(state: Record, row: Record) -> None:
+    """A closed trade into the statistics."""
+    state.closed += 1
+    state.wins += 1 if row.pnl > 0.0 else 0
+    state.hold += row.exited - row.entered
+    state.liquidations += 1 if row.reason == LIQUIDATION else 0
+
+
+@kernel
+def set_segment(segment: Record, begin: int, end: int, constant: float, coefficient: float, balance: float, borrowing: int, at: int) -> None:
+    """A segment of bars; at: where bar 0 is on the index."""
+    segment.begin, segment.end, segment.constant, segment.coefficient = begin, end, constant, coefficient
+    segment.balance, segment.borrowing, segment.at = balance, borrowing, at
+
+
+@kernel
+def quiet(block: Record, closes: Record, state: Record, rule: Record, t: int, end: int, money: int, rates: Floats) -> bool:
+    """True if in no bar of [t, end) of a block equity can reach its loss level or the size drift. Needs rates that rise only."""
+    constant, coefficient = state.after_constant, state.coefficient
+    first, last = state.after_balance * rates[money, t + 1], state.after_balance * rates[money, end]
+    bottom, top = (block.low, block.high) if coefficient > 0.0 else (block.high, block.low)
+    low, high = constant + coefficient * bottom + min(first, last), constant + coefficient * top + max(first, last)
+    if low <= state.loss_level:
+        return False
+    if rule.resize_factor == np.inf:
+        return True
+    widest, narrowest = state.quantity * closes.high / (rule.fraction * low), state.quantity * closes.low / (rule.fraction * high)
+    return low > 0.0 and widest * (1.0 + ROUNDING) < rule.resize_factor and narrowest * (1.0 - ROUNDING) * rule.resize_factor > 1.0
+
+
+@routine
+def first_unquiet(state: Record, rule: Record, t: int, end: int, at: int, closes_at: int, index: Floats, rates: Floats, tape: Floats, sums: Sums) -> int:  # fmt: skip
+    """First bar in [t, end) at which equity reaches its loss level or the size has drifted, else end."""
+    money = BORROW if state.after_borrowing != 0 else IDLE
+    small, large, close_small, close_large = sums.small, sums.large, sums.close_small, sums.close_large
+    known = sums.rising[money]
+    while t < end:
+        stop = min(end, ((at + t) | (LARGE - 1)) + 1 - at)
+        if known and quiet(large[(at + t) >> LARGE_BITS], close_large[(closes_at + t) >> LARGE_BITS], state, rule, t, stop, money, rates):
+            t = stop
+            continue
+        while t < stop:
+            brink = min(stop, ((at + t) | (SMALL - 1)) + 1 - at)
+            if not (known and quiet(small[(at + t) >> SMALL_BITS], close_small[(closes_at + t) >> SMALL_BITS], state, rule, t, brink, money, rates)):
+                for i in range(t, brink):
+                    value = state.after_constant + state.coefficient * index[at + i] + state.after_balance * rates[money, i + 1]
+                    exposure = state.quantity * tape[CLOSE, closes_at + i]
+                    if value <= state.loss_level or (rule.resize_factor < np.inf and drifted(rule, exposure, rule.fraction * value)):
+                        return i
+            t = brink
+    return end
+
+
+@kernel
+def lent_tapes(tapes: Tapes) -> Tapes:
+    """The same tapes, not counted."""
+    return Tapes(
+        Box(lent(tapes.box.values), lent(tapes.box.small), lent(tapes.box.large)), lent(tapes.pair_index), lent(tapes.stamps), lent(tapes.candidate),
+        lent(tapes.pairs), lent(tapes.long), lent(tapes.short), lent(tapes.rates), lent(tapes.periods), lent(tapes.long_orders), lent(tapes.short_orders),
+        lent(tapes.long_coin), lent(tapes.short_coin), lent(tapes.coin), lent(tapes.scale), lent(tapes.illiquid), lent(tapes.available),
+        lent(tapes.expected_at), lent(tapes.expected_rate), lent(tapes.next_payment),
+    )  # fmt: skip
+
+
+@kernel
+def lent_sums(sums: Sums) -> Sums:
+    """The same sums, not counted."""
+    return Sums(
+        lent(sums.small), lent(sums.large), lent(sums.close_small), lent(sums.close_large), lent(sums.pair_sums), lent(sums.money),
+        lent(sums.rising), lent(sums.days),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, **FROM_PYTHON)
+def scan(
+    states: npt.NDArray[np.void], accounts: npt.NDArray[np.void], legs: npt.NDArray[np.void], rules: npt.NDArray[np.void], terms: npt.NDArray[np.void],
+    pools: npt.NDArray[np.void], tapes: Tapes, sums: Sums, first_opened: int, daily: Floats, ledger: npt.NDArray[np.void], fills: npt.NDArray[np.void],
+    trades: npt.NDArray[np.void], rows: npt.NDArray[np.void], open_trades: npt.NDArray[np.void], log: npt.NDArray[np.void], first: int, final: int,
+) -> None:  # fmt: skip
+    """Run bars [first, final) for every combination: statistics into `states`, equity of days into daily[combination, day].
+
+    A row of states, accounts, legs, rules, pools, rows (the ledger's row in force) and open_trades is a combination's; terms are alike for all. ledger, fills,
+    trades: room for what a stretch of steps writes. log: [combination, trade], as many trades as there is room for.
+    """
+    box, stamps, candidate, pairs, longs, shorts, rates, periods = tapes.box, lent(tapes.stamps), lent(tapes.candidate), lent(tapes.pairs), lent(tapes.long), lent(tapes.short), lent(tapes.rates), lent(tapes.periods)  # fmt: skip
+    values, small, large, index, scale = lent(box.values), lent(box.small), lent(box.large), lent(tapes.pair_index), lent(tapes.scale)
+    states, accounts, legs, rules, terms, pools = lent(states), lent(accounts), lent(legs), lent(rules), lent(terms), lent(pools)
+    daily, ledger, fills, trades, rows, open_trades, log = lent(daily), lent(ledger), lent(fills), lent(trades), lent(rows), lent(open_trades), lent(log)
+    tapes, sums = lent_tapes(tapes), lent_sums(sums)
+    segments = np.zeros(1, SEGMENT)
+    segment = lent(segments)[0]
+    stretch = first
+    while stretch < final:
+        until = min(final, stretch + STRETCH)
+        for c in range(states.shape[0]):
+            state, rule, long, short, days = states[c], rules[c], legs[c, 2], legs[c, 3], daily[c]
+            t = stretch
+            while t < until:
+                if state.stepping != 0:
+                    t = step_on(c, state, accounts, legs, rules, terms, pools, tapes, sums, first_opened, days, ledger, fills, trades, rows, open_trades, log, segment, t, until)  # fmt: skip
+                    continue
+                # ---- the next bar at which anything may happen
+                begin, end, side, sides = t, until, 0, ENTRY_SIDES
+                pair = pairs[state.pair]
+                if state.held == 0:
+                    begin = max(t, state.idle_until)
+                else:
+                    end, side, sides = max(t, min(until, state.horizon)), ENTRY_SIDES, ALL_SIDES
+                while side < sides and begin < end:
+                    start, level = whole_side(side, state, rule, long, short, pair)
+                    if level < np.inf:
+                        end = first_reached(values, small, large, start + begin, start + end, level) - start
+                    side += 1
+                if state.held == 0:
+                    t = max(begin, end)
+                    if t >= until:
+                        break
+                    # ---- flat, and the signal pays: both slots fill at the next open
+                    if t >= state.period_end:
+                        while state.period + 1 < rule.periods_end and t >= periods[state.period + 1]:
+                            state.period += 1
+                        state.period_end = periods[state.period + 1] if state.period + 1 < rule.periods_end else NEVER
+                    number = candidate[t]
+                    pair = pairs[number]
+                    state.side = 1 if rule.plus != 0 and values[rule.entry_at + t] >= rule.enter else -1
+                    long_terms, short_terms = terms[state.period, 0], terms[state.period, 1]
+                    long_at, short_at = pair.long_start, pair.short_start
+                    close = longs[CLOSE, long_at + min(t, pair.long_last)] if rule.first_slot == LONG_SLOT else shorts[CLOSE, short_at + min(t, pair.short_last)]
+                    value = state.constant + state.balance * rates[BORROW if state.borrowing != 0 else IDLE, t + 1]
+                    size = whole_size(rule, pair, value, close, scale[pair.start + t] if rule.scaled != 0 else 1.0)
+                    if size == 0.0:
+                        t += 1
+                        continue
+                    f = t + 1
+                    state.decided = t
+                    usual = state.plain != 0 and f < final and f < state.period_end and f < min(pair.long_expiry_bar, pair.short_expiry_bar)
+                    usual = usual and (long_terms.present == 0 or f <= pair.long_last) and (short_terms.present == 0 or f <= pair.short_last)
+                    if usual:
+                        long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if state.side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
+                        load_fill(long, longs, long_at + min(f, pair.long_last), long_accrual)
+                        load_fill(short, shorts, short_at + min(f, pair.short_last), short_accrual)
+                        usual = (long_terms.present == 0 or long.open > 0.0) and (short_terms.present == 0 or short.open > 0.0)
+                    if not usual:
+                        if state.plain != 0 and f >= final:
+                            t = until  # the order dies with the data
+                            break
+                        give_up(state, accounts[c], legs[c, 0], legs[c, 1], pools[c], rows[c], segment, index, rates, sums, days)
+                        continue
+                    state.pair = number
+                    open_at_once(state, rule, long, short, long_terms, short_terms, rates[BORROW if state.borrowing != 0 else IDLE, f], (rates[BORROW, f], rates[IDLE, f]), size)  # fmt: skip
+                    set_whole_box(state, rule, pair, (short.open - long.open) / long.open if rule.legs == 2 else np.nan, stamps[t], stamps, f)
+                    t = f
+                    continue
+                # ---- held: what leaves the box
+                at = rule.index_at + (rule.index_minus if state.side < 0 else 0) + pair.start
+                x = max(t, end)
+                if x > t and (state.loss_level > -np.inf or rule.resize_factor < np.inf):
+                    if rule.first_slot == LONG_SLOT:
+                        x = first_unquiet(state, rule, t, x, at, pair.long_start, index, rates, longs, sums)
+                    else:
+                        x = first_unquiet(state, rule, t, x, at, pair.short_start, index, rates, shorts, sums)
+                t = x
+                if t >= until:
+                    break
+                long_terms, short_terms = terms[state.period, 0], terms[state.period, 1]
+                minus = rule.minus_at if state.side < 0 else 0
+                reason = NONE
+                usual = t < min(pair.long_expiry_bar, pair.short_expiry_bar, state.period_end)
+                if usual and long.stress_level < np.inf:
+                    usual = not values[rule.long_stress_at + minus + pair.long_start + t] >= long.stress_level
+                if usual and short.stress_level < np.inf:
+                    usual = not values[rule.short_stress_at + minus + pair.short_start + t] >= short.stress_level
+                if usual:
+                    value = level_at(t, state.after_constant, state.coefficient, state.after_balance, BORROW if state.after_borrowing != 0 else IDLE, at, index, rates)
+                    premium = values[rule.premium_at + minus + pair.start + t] if rule.stop < np.inf or rule.converge < NEVER else np.nan
+                    if premium >= state.stop_level or (
+                        rule.stop_annualized < np.inf and values[rule.annual_at + minus + pair.start + t] >= state.annual_level
+                    ):
+                        reason = STOP
+                    elif value <= state.loss_level:
+                        reason = LOSS
+                    elif t >= state.days_bar:
+                        reason = DAYS
+                    elif t >= state.time_bar:
+                        reason = TIME
+                    elif t >= state.converge_bar and premium >= state.converge_level:
+                        reason = CONVERGENCE
+                    elif rule.exit > -np.inf and values[rule.exit_at + minus + pair.start + t] >= state.exit_level:
+                        reason = SIGNAL
+                    else:
+                        close = longs[CLOSE, pair.long_start + t] if rule.first_slot == LONG_SLOT else shorts[CLOSE, pair.short_start + t]
+                        usual = rule.resize_factor == np.inf or not drifted(rule, state.quantity * close, rule.fraction * value)
+                g = t + 1
+                if usual and reason == NONE:
+                    if t >= state.converge_bar:  # from here on a premium that has not narrowed is a side of the box
+                        state.premium_level = min(state.stop_level, state.converge_level)
+                        state.horizon = min(state.time_bar, state.days_bar, pair.long_expiry_bar, pair.short_expiry_bar)
+                    t = g
+                    continue
+                if usual and g >= final:
+                    t = until  # the order dies with the data
+                    break
+                usual = usual and g < state.period_end and (long_terms.present == 0 or g <= pair.long_last) and (short_terms.present == 0 or g <= pair.short_last)  # fmt: skip
+                if usual:
+                    long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if state.side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
+                    load_fill(long, longs, pair.long_start + min(g, pair.long_last), long_accrual)
+                    load_fill(short, shorts, pair.short_start + min(g, pair.short_last), short_accrual)
+                    usual = (long_terms.present == 0 or long.open > 0.0) and (short_terms.present == 0 or short.open > 0.0)
+                if not usual:
+                    t = state.decided
+                    give_up(state, accounts[c], legs[c, 0], legs[c, 1], pools[c], rows[c], segment, index, rates, sums, days)
+                    continue
+                # ---- both slots are left at the next open; the trade's bars into the statistics
+                f = state.decided + 1
+                if f > state.flat_from:
+                    set_segment(segment, state.flat_from, f, state.constant, 0.0, state.balance, state.borrowing, 0)
+                    fold(state, segment, index, rates, sums, days)
+                set_segment(segment, f, g, state.after_constant, state.coefficient, state.after_balance, state.after_borrowing, at)
+                fold(state, segment, index, rates, sums, days)
+                money = BORROW if state.after_borrowing != 0 else IDLE
+                pnl = close_at_once(state, long, short, long_terms, short_terms, rates[money, g], (rates[BORROW, g], rates[IDLE, g]))
+                state.closed += 1
+                state.wins += 1 if pnl > 0.0 else 0
+                state.hold += stamps[t] - stamps[state.decided]
+                if state.closed <= log.shape[1]:
+                    log_whole(log[c, state.closed - 1], state, long, short, stamps[state.decided], stamps[t], reason, pnl)
+                state.flat_from, state.exit_time = g, stamps[t]
+                state.idle_until = first_at(stamps, state.exit_time + rule.cooldown, g) if rule.cooldown > 0 else g
+                t = g
+        stretch = until
+    for c in range(states.shape[0]):
+        if states[c].stepping == 0:
+            settle_up(states[c], rules[c], pairs[states[c].pair], legs[c, 2], legs[c, 3], rows[c], open_trades[c], segment, stamps, index, rates, sums, daily[c], final)
+
+
+@routine
+def settle_up(
+    state: Record, rule: Record, pair: Record, long: Record, short: Record, row: Record, open_trade: Record, segment: Record, stamps: npt.NDArray[np.int64],
+    index: Floats, rates: Floats, sums: Sums, daily: Floats, final: int,
+) -> None:  # fmt: skip
+    """At the end: the bars since the account was flat last, and the ledger's row in force."""
+    begin = state.decided + 1 if state.held != 0 else final
+    if begin > state.flat_from:
+        set_segment(segment, state.flat_from, begin, state.constant, 0.0, state.balance, state.borrowing, 0)
+        fold(state, segment, index, rates, sums, daily)
+    row.price_long, row.price_short, row.legging, row.funding = state.price_long, state.price_short, state.legging, state.funding
+    row.financing, row.idle_cash, row.borrow, row.staking = state.financing, state.idle_cash, state.borrow, state.staking
+    row.fees, row.slippage, row.settlement, row.liquidation = state.fees, state.slippage, state.settlement, state.liquidation
+    row.balance, row.borrowing, row.rate_reference, row.constant = state.balance, state.borrowing, state.reference, state.constant
+    row.coefficient, row.hedged, row.long_quantity, row.short_quantity, row.long_share, row.short_share = 0.0, 0, 0.0, 0.0, 1.0, 1.0
+    if state.held == 0:
+        return
+    at = rule.index_at + (rule.index_minus if state.side < 0 else 0) + pair.start
+    set_segment(segment, begin, final, state.after_constant, state.coefficient, state.after_balance, state.after_borrowing, at)
+    fold(state, segment, index, rates, sums, daily)
+    state.traded += state.worth
+    row.financing, row.idle_cash, row.fees, row.slippage = state.after_financing, state.after_idle_cash, state.after_fees, state.after_slippage
+    row.balance, row.borrowing, row.rate_reference, row.constant = state.after_balance, state.after_borrowing, state.after_reference, state.after_constant
+    row.coefficient, row.hedged, row.side, row.pair = state.coefficient, 1, state.side, state.pair
+    row.long_quantity, row.long_reference, row.long_accrual = long.quantity, long.reference, long.accrual_reference
+    row.short_quantity, row.short_reference, row.short_accrual = short.quantity, short.reference, short.accrual_reference
+    log_whole(open_trade, state, long, short, stamps[state.decided], stamps[state.decided], END, 0.0)
+
+
+@routine
+def log_whole(row: Record, state: Record, long: Record, short: Record, entered: int, exited: int, reason: int, pnl: float) -> None:
+    """One row a trade; its sources are not kept apart."""
+    row.entered, row.exited, row.side, row.pair, row.reason = entered, exited, state.side, state.pair, reason
+    row.quantity, row.entry_equity, row.pnl = state.quantity, state.entry_equity, pnl
+    row.entry_long, row.entry_short = long.reference if long.quantity != 0.0 else np.nan, short.reference if short.quantity != 0.0 else np.nan
+    row.exit_long, row.exit_short = long.open if long.quantity != 0.0 else np.nan, short.open if short.quantity != 0.0 else np.nan
+    row.settlement_price = np.nan
+
+
+@routine
+def give_up(state: Record, account: Record, long: Record, short: Record, pool: Record, row: Record, segment: Record, index: Floats, rates: Floats, sums: Sums, daily: Floats) -> None:  # fmt: skip
+    """A trade is not taken whole: the step goes on from the bar that decided on it."""
+    if state.decided > state.flat_from:
+        set_segment(segment, state.flat_from, state.decided, state.constant, 0.0, state.balance, state.borrowing, 0)
+        fold(state, segment, index, rates, sums, daily)
+    hand_over(state, account, long, short, pool, row)
+
+
+@routine
+def step_on(
+    c: int, state: Record, accounts: npt.NDArray[np.void], legs: npt.NDArray[np.void], rules: npt.NDArray[np.void], terms: npt.NDArray[np.void],
+    pools: npt.NDArray[np.void], tapes: Tapes, sums: Sums, first_opened: int, daily: Floats, ledger: npt.NDArray[np.void], fills: npt.NDArray[np.void],
+    trades: npt.NDArray[np.void], rows: npt.NDArray[np.void], open_trades: npt.NDArray[np.void], log: npt.NDArray[np.void], segment: Record, t: int, until: int,
+) -> int:  # fmt: skip
+    """Take the step from bar t on, fold what it wrote, and return the bar to go on with; flat at the end, a plain account goes back to the scan."""
+    account, rule, before = accounts[c], rules[c], min(state.trades, 1)
+    account.trades, account.fills, account.changes = before, 0, 0
+    trades[0, before] = open_trades[c]
+    reached = advance(accounts[c : c + 1], legs[c : c + 1], rules[c : c + 1], terms, pools[c], tapes, first_opened, ledger, fills, trades, t, until, True)
+    index, rates, pairs = tapes.pair_index, tapes.rates, tapes.pairs
+    begin, number = t, -1
+    while begin < reached or number + 1 < account.changes:
+        row = rows[c] if number < 0 else ledger[0, number]
+        end = ledger[0, number + 1].bar if number + 1 < account.changes else reached
+        if end > begin:
+            pair = pairs[row.pair]
+            if row.hedged != 0 or (row.long_quantity == 0.0 and row.short_quantity == 0.0):
+                at = rule.index_at + (rule.index_minus if row.side < 0 else 0) + pair.start
+                set_segment(segment, begin, end, row.constant, row.coefficient if row.hedged != 0 else 0.0, row.balance, row.borrowing, at)
+                fold(state, segment, index, rates, sums, daily)
+            else:
+                fold_loose(state, begin, end, row, terms[account.period], pair, tapes.long, tapes.short, tapes.long_coin, tapes.short_coin, tapes.coin, rates, sums, daily)  # fmt: skip
+        begin, number = max(begin, end), number + 1
+    if account.changes > 0:
+        rows[c] = ledger[0, account.changes - 1]
+    for i in range(account.fills):
+        state.traded += abs(fills[0, i].quantity) * fills[0, i].price
+    for i in range(before, account.trades):
+        count_trade(state, trades[0, i])
+        if state.closed <= log.shape[1]:
+            log[c, state.closed - 1] = trades[0, i]
+    state.trades += account.trades - before
+    open_trades[c] = trades[0, account.trades]
+    if reached >= until and account.phase == FLAT and state.plain != 0:
+        take_over(state, account, reached)
+    return reached

@@ -15,16 +15,17 @@ from backtest.rule import Leg, Rule
 from backtest.tapes import Records
 
 
-def equity_column(tapes: k.Tapes, ledger: Records, inverse: Any, n: int, capital: float) -> Floats:
-    """Equity at every close; inverse: whether each slot's contracts are. [bar]"""
+def equity_column(tapes: k.Tapes, rule: Any, ledger: Records, inverse: Any, n: int, capital: float) -> Floats:
+    """Equity at every close. rule: its record; inverse: whether each slot's contracts are. [bar]"""
     out = np.empty(n)
-    indices, prices = (tapes.plus.pair_index, tapes.minus.pair_index), unit_values(tapes, inverse)
+    prices = unit_values(tapes, inverse)
     k.fill_equity(
         out,
         room(ledger),
         len(ledger),
         tapes.pairs,
-        *indices,
+        tapes.pair_index,
+        rule["index_minus"],
         tapes.long,
         tapes.short,
         *prices,

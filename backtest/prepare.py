@@ -4,6 +4,7 @@ prepared = prepare(market, rule, Execution())
 prepared.tapes, prepared.terms, prepared.rule_record, prepared.notes
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ from backtest.rule import FUNDING, FundingEntry, Leg, Rule, Sides, duration, ins
 from backtest.signals import HALF_SPREAD
 from backtest.tapes import (
     PairLayout,
+    SideLayout,
     candidates,
     coin_of,
     coins_tape,
-    no_side_tapes,
+    laid_out,
     orders_tape,
+    pair_index,
     pair_records,
     side_tapes,
     slot_tape,
@@ -57,28 +60,36 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
     layout = PairLayout(contracts, records, firsts, slots, candidates(market, rule, contracts))
     least = float(slots[0].rows[k.ACCRUAL_LONG].min()), float(slots[1].rows[k.ACCRUAL_LONG].min())
     terms, periods = terms_of(market, rule, execution, least)
-    record = rule_record(market, rule, execution)
+    limits = illiquid(market, rule, layout.contracts) if rule.max_spread is not None or rule.min_depth is not None else None
+    sides = sides_of(market, rule, layout, limits)
+    record = rule_record(market, rule, execution, sides.places)
     rates = np.array(
         [rate_index(market, execution.borrow_rate, "borrow_usd", notes), rate_index(market, execution.idle_rate, "risk_free", notes)]
     )
-    tapes = tapes_of(market, rule, execution, layout, rates, periods)
+    tapes = tapes_of(market, rule, execution, layout, sides, limits, rates, periods)
     notes += leg_notes(market, rule, execution) + rule_notes(market, rule, execution, terms, periods)
     return Prepared(market, rule, execution, tapes, record, terms.view(np.recarray), contracts, notes)
 
 
-def tapes_of(market: Market, rule: Rule, execution: Execution, layout: PairLayout, rates: Floats, periods: Integers) -> k.Tapes:
-    """All that the kernel reads; what nothing asks for has one entry."""
-    limits = illiquid(market, rule, layout.contracts) if rule.max_spread is not None or rule.min_depth is not None else None
-    plus, minus = (
-        side_tapes(market, rule, layout, sign, limits) if rule.sides in (wanted, Sides.BOTH) else no_side_tapes()
-        for sign, wanted in ((1, Sides.PLUS), (-1, Sides.MINUS))
+def sides_of(market: Market, rule: Rule, layout: PairLayout, limits: list[Floats] | None) -> SideLayout:
+    """All sides of the box that the rule asks for, and the pairs' index, for the sides of the trade that it may take."""
+    signs = [sign for sign, wanted in ((1, Sides.PLUS), (-1, Sides.MINUS)) if rule.sides in (wanted, Sides.BOTH)]
+    return laid_out(
+        [side_tapes(market, rule, layout, sign, limits) for sign in signs], [pair_index(rule, layout, sign) for sign in signs]
     )
+
+
+def tapes_of(
+    market: Market, rule: Rule, execution: Execution, layout: PairLayout, sides: SideLayout, limits: list[Floats] | None,
+    rates: Floats, periods: Integers,
+) -> k.Tapes:  # fmt: skip
+    """All that the kernel reads; what nothing asks for has one entry."""
     coin = coin_of(market, rule)
     expected = payments_to_expect(market, rule, execution)
     nothing = np.zeros(1)
     return k.Tapes(
-        plus=plus,
-        minus=minus,
+        box=sides.box,
+        pair_index=sides.index,
         stamps=market.stamps.copy(),
         candidate=layout.candidate,
         pairs=layout.records.view(np.recarray),
@@ -203,11 +214,12 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
 # ---------------------------------------------------------------- the rule as the kernel reads it
 
 
-def rule_record(market: Market, rule: Rule, execution: Execution) -> Any:
-    """RULE: the rule and its execution as the kernel reads them."""
+def rule_record(market: Market, rule: Rule, execution: Execution, places: Mapping[str, int]) -> Any:
+    """RULE: the rule and its execution as the kernel reads them. places: where its sides of the box and its index begin."""
     record = np.zeros(1, k.RULE).view(np.recarray)
     perpetual = perpetual_of(rule)
     values = {
+        **places,
         "enter": -np.inf if rule.enter is None else rule.enter,
         "exit": -np.inf if rule.exit is None else rule.exit,
         "plus": rule.sides in (Sides.PLUS, Sides.BOTH),

@@ -17,8 +17,9 @@ import shlex
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ from backtest.market import Market
 from backtest.rule import Rule, Sides, param, settings, shown
 
 SAMPLE = "data/sample"
+VARYING = "only parameters of the strategy and its position and limits take several; run it once for each"
 COMPOSED = {"filters": filters_of, "sizers": sizers_of}  # the fields that every strategy has
 
 
@@ -230,25 +232,45 @@ class Parser(argparse.ArgumentParser):
 
     def parse_strictly(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse all arguments; ParameterError with the nearest option for an unknown one."""
-        found, unknown = self.parse_known_args(joined(arguments))
+        words = self.guarded(arguments)
+        found, unknown = self.parse_known_args(words)
         for word in unknown:
             if word.startswith("--"):
                 raise ParameterError(
                     f"unknown parameter {word.split('=')[0]}; {did_you_mean(word.split('=')[0], list(self._option_string_actions))}"
                 )
-            raise ParameterError(f'unexpected argument "{word}"; a parameter takes one value, see {self.prog} --help')
+            raise ParameterError(self.too_many(words) or f'unexpected argument "{word.strip()}"; see {self.prog} --help')
+        for name, given in vars(found).items():
+            setattr(found, name, [bare(word) for word in given] if isinstance(given, list) else bare(given))
         return found
 
+    def guarded(self, arguments: Sequence[str]) -> list[str]:
+        """The words with a blank before each value that begins with a minus: argparse takes "-1e-3" for a flag, and one word for all after a "="."""
+        words: list[str] = []
+        for word in arguments:
+            flag, equals, value = word.partition("=")
+            action = self._option_string_actions.get(flag)
+            if equals and action is not None and action.nargs != 0:
+                words += [flag, f" {value}" if value.startswith("-") else value]
+            else:
+                words.append(f" {word}" if re.match(r"-[\d.]", word) else word)
+        return words
 
-def joined(arguments: Sequence[str]) -> list[str]:
-    """A flag and a value that begins with a minus as one word: argparse takes "-1e-3" for a flag."""
-    words: list[str] = []
-    for word in arguments:
-        if re.match(r"-[\d.]", word) and words and words[-1].startswith("--") and "=" not in words[-1]:
-            words[-1] += f"={word}"
-        else:
-            words.append(word)
-    return words
+    def too_many(self, words: Sequence[str]) -> str | None:
+        """The sentence on a flag that takes one value and has got several; None where there is none."""
+        for place, word in enumerate(words):
+            action = self._option_string_actions.get(word)
+            if action is None or action.nargs is not None:
+                continue
+            values = list(takewhile(lambda value: not value.startswith("-"), words[place + 1 :]))
+            if len(values) > 1:
+                return f"{word} takes one value: it got {' '.join(map(bare, values))}; {VARYING}"
+        return None
+
+
+def bare(word: Any) -> Any:
+    """A value without the blank that guards its minus."""
+    return word[1:] if isinstance(word, str) and word.startswith(" -") else word
 
 
 def parse_value(text: str, kinds: tuple[Any, ...], name: str) -> Any:
@@ -280,8 +302,19 @@ def kinds_of(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
 
 
-def add_fields(parser: argparse.ArgumentParser, title: str, owner: type, taken: set[str]) -> None:
-    """A flag for every field that has a help text and whose name is free."""
+def parse_words(words: Sequence[str] | str, kinds: tuple[Any, ...], name: str) -> Any:
+    """The words of a flag: of one its value, of several a list, or a range of numbers. Raises as `parse_value`."""
+    if isinstance(words, str):
+        return parse_value(words, kinds, name)
+    if len(words) == 1 and ".." not in words[0]:
+        return parse_value(words[0], kinds, name)
+    from backtest.script import parse_several
+
+    return parse_several(words, kinds, name)
+
+
+def add_fields(parser: argparse.ArgumentParser, title: str, owner: type, taken: set[str], *, nargs: str | None = None) -> None:
+    """A flag for every field that has a help text and whose name is free. nargs: "+" where it takes several values."""
     group = parser.add_argument_group(title)
     hints = typing.get_type_hints(owner)
     for item in fields(owner):
@@ -290,6 +323,7 @@ def add_fields(parser: argparse.ArgumentParser, title: str, owner: type, taken: 
             group.add_argument(
                 f"--{item.name.replace('_', '-')}",
                 dest=item.name,
+                nargs=nargs,
                 default=argparse.SUPPRESS,
                 metavar="V",
                 help=help_text(item, kinds_of(hints[item.name])),
@@ -303,15 +337,15 @@ def help_text(item: "Field[Any]", kinds: tuple[Any, ...]) -> str:
     return f"{item.metadata['help']}{extra}".replace("%", "%%")
 
 
-def values_of(found: argparse.Namespace, owner: type) -> dict[str, Any]:
-    """The given flags that are fields of `owner`, parsed by the fields' types."""
+def values_of(found: argparse.Namespace, owner: type, *, own: Collection[str] = ()) -> dict[str, Any]:
+    """The given flags that are fields of `owner`, parsed by the fields' types. own: names that are the strategy's own and not meant."""
     hints = typing.get_type_hints(owner)
     return {
         item.name: getattr(found, item.name)
         if item.name in COMPOSED
-        else parse_value(getattr(found, item.name), kinds_of(hints[item.name]), item.name)
+        else parse_words(getattr(found, item.name), kinds_of(hints[item.name]), item.name)
         for item in fields(owner)
-        if hasattr(found, item.name)
+        if hasattr(found, item.name) and item.name not in own
     }
 
 
@@ -362,6 +396,33 @@ def add_loading(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_sweeping(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for several values of parameters."""
+    group = parser.add_argument_group(
+        "sweep",
+        "one value of a parameter is a run; several, or a range as 0.02..0.3 with\n"
+        "--sample (by logarithms: 0.02..0.3:log), are a sweep: a row for each\n"
+        "combination, and the odds that the best one is luck",
+    )
+    for flag, value, does in (
+        ("sample", "N", "run this many of the combinations (default: all; ranges need it)"),
+        ("method", "M", "how a sample is drawn: random, or sobol, which leaves no large holes (default: random)"),
+        ("seed", "N", "another number is another sample (default: 0)"),
+        ("threads", "N", "run so many at once (default: one a processor)"),
+        ("store", "DIR", "keep finished combinations here; a sweep that was stopped goes on where it ended"),
+        ("cluster", "ADDRESS", "run on the Dask cluster with this scheduler, as tcp://10.0.0.1:8786"),
+        ("longest", "T", "refuse what would take longer than this (default: 1D)"),
+        ("search", "N", "look for good combinations in so many trials, each near what was good before"),
+    ):
+        group.add_argument(f"--{flag}", metavar=value, help=does)
+    group.add_argument(
+        "--walk-forward",
+        nargs=2,
+        metavar=("TRAIN", "TEST"),
+        help="choose on one period and trade the next one by it, again and again, as 365D 90D",
+    )
+
+
 def command_line(strategy: type[Strategy], program: str) -> Parser:
     """The parser of a strategy's script."""
     parser = Parser(prog=program, description=strategy.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
@@ -373,7 +434,9 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
     )
     general.add_argument("--end", metavar="D", help="run up to this time, included (default: the data's end)")
     general.add_argument("--capital", default="100000", metavar="X", help="cash at the start, in the quote currency (default: 100000)")
-    general.add_argument("--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html)")
+    general.add_argument(
+        "--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html, of a sweep NAME_sweep.html)"
+    )
     general.add_argument("--json", metavar="FILE", help="write the run as JSON too")
     general.add_argument(
         "--scenario",
@@ -386,15 +449,16 @@ def command_line(strategy: type[Strategy], program: str) -> Parser:
         action="store_true",
         help="run it again on markets that end earlier and on markets with another future, and fail if a decision changes",
     )
+    add_sweeping(parser)
     taken = {action.dest for action in parser._actions} | {"filter", "sizer"}
     for item in fields(strategy):
         if item.name in taken and "help" in item.metadata:
             raise ParameterError(
                 f'parameter "{item.name}" of {strategy.__name__} is called as a flag that every strategy has; give it another name'
             )
-    add_fields(parser, "strategy", strategy, taken)
+    add_fields(parser, "strategy", strategy, taken, nargs="+")
     add_composed(parser)
-    add_fields(parser, "position and limits", Rule, taken)
+    add_fields(parser, "position and limits", Rule, taken, nargs="+")
     add_fields(parser, "execution and costs (fractions: 10 bps are 0.001)", Execution, taken)
     return parser
 
@@ -425,7 +489,11 @@ def sample_market(found: argparse.Namespace) -> Market:
 
 
 def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> None:
-    """Run a strategy from the command line: print the table, write the report, and the JSON if asked. Exit code 2 for a user's mistake."""
+    """Run a strategy from the command line: print the table, write the report, and the JSON if asked. Exit code 2 for a user's mistake.
+
+    Several values of a parameter are a sweep in place of a run (`script`).
+    """
+    from backtest.script import main_of_several, several_asked
     from backtest.simulate import run
     from backtest.stress import chosen_scenarios, stress
 
@@ -435,10 +503,13 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
         given = list(sys.argv[1:] if arguments is None else arguments)
         parser = command_line(strategy, Path(sys.argv[0]).name if arguments is None else name)
         found = parser.parse_strictly(given)
+        if several_asked(found, strategy):
+            main_of_several(strategy, found, name)
+            return
         chosen = strategy(**values_of(found, strategy))
         own = {item.name for item in fields(strategy)}
-        changes = {key: value for key, value in values_of(found, Rule).items() if key not in own}
-        execution = Execution(**{key: value for key, value in values_of(found, Execution).items() if key not in own})
+        changes = values_of(found, Rule, own=own)
+        execution = Execution(**values_of(found, Execution, own=own))
         capital = parse_value(found.capital, (float,), "capital")
         if found.scenario:
             chosen_scenarios(found.scenario)  # a mistake is told before the market is loaded

@@ -1,61 +1,114 @@
-"""Grids: a strategy run with every combination of some parameters' values, and a table of what each gave.
+"""Sweeps: a strategy with every combination of some parameters' values, or a sample of them, and how much of it to believe.
 
-Every combination is a whole run, as `bt.run` makes it, of which only the metrics are kept. Signals that don't depend on what varies are computed once.
-Nothing is marked as best: the best of many tries owes part of its figures to luck, and the more tries, the larger a part.
+Every combination gives the statistics that a run of it has (`scan`), on all threads, an executor or a Dask cluster, kept on disk where it is asked for
+(`chunks`). No combination is told to be the best without the odds that it is so by luck: the best of many tries owes part of its figures to chance, and the
+more tries, the larger a part.
 
     sweep = bt.sweep(FundingCarry, market, enter=[0.05, 0.1, 0.15], exit=[0.0, 0.05], leverage=2)
     print(sweep)
     sweep.table["sharpe"].unstack("exit")
+    sweep.luck.deflated_sharpe
     sweep.invalid["why"]
 """
 
-import math
-import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, fields
-from itertools import product
-from typing import Any
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from backtest.compare import written
+from backtest import metrics
+from backtest.baselines import BILLS, bills
+from backtest.chunks import carried_out
 from backtest.errors import CarryError, ParameterError, did_you_mean
 from backtest.execution import Execution
+from backtest.luck import Luck, luck_of
 from backtest.market import DatasetInfo, Market
-from backtest.rule import Rule, shown
-from backtest.strategy import Strategy, label_of, parameters_of, with_parameters
+from backtest.rule import Duration, Rule, number, shown
+from backtest.scan import Grid, Scanned
+from backtest.simulate import MOST_CAPITAL
+from backtest.space import Values, combinations, index_of, labelled, varied_of
+from backtest.strategy import Strategy, check_market, label_of, parameters_of
 
-MOST = 10_000  # combinations
-PATIENCE = 1.0  # seconds before progress is shown
-ARRAYS = ("signal", "exit_signal", "scale")  # fields of a rule that are arrays themselves: only a list is several of them
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CASH = "cash"
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The combination with the best Sharpe ratio, and the odds that it is best by luck; printing it tells both."""
+
+    parameters: Mapping[str, Any]
+    statistics: pd.Series
+    luck: Luck
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={labelled(value)}" for name, value in self.parameters.items())
+        return f"{told}\n\n{self.luck}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sweep:
-    """The runs of a grid; printing it gives a table.
+    """The combinations of a sweep; printing it gives a table and the odds of luck.
 
-    varied: the values of each parameter that had a list, in the order given; fixed: the others that were set.
-    table: a row a combination that ran: index its parameters, columns the metrics of a run and final_equity. invalid: those that were refused, with `why`,
-    the sentence.
+    varied: the values or the range of each parameter that had several, in the order given; fixed: the others that were set. combinations: the parameters of
+    those that ran. table: a row for each, index its parameters, columns `scan.STATISTICS`. daily: their equity at the start and at each midnight UTC, a
+    column each. invalid: those that were refused, with `why`, the sentence. trials: how many were tried, for the odds.
+    baseline: T-bills on the same days, or cash where the dataset has no such series (`baseline_name`).
     """
 
     strategy: str
-    varied: Mapping[str, list[Any]]
+    varied: Mapping[str, Values]
     fixed: Mapping[str, Any]
+    combinations: Sequence[Mapping[str, Any]]
     table: pd.DataFrame
+    daily: pd.DataFrame
     invalid: pd.DataFrame
     dataset: DatasetInfo
     capital: float
     quote: str
     start: pd.Timestamp
     end: pd.Timestamp
+    trials: int
+    baseline: pd.Series
+    baseline_name: str
+
+    @cached_property
+    def luck(self) -> Luck:
+        """The odds that the best Sharpe ratio is luck, against the baseline."""
+        equity = np.ascontiguousarray(self.daily.to_numpy().T)
+        return luck_of(equity, self.combinations, baseline=self.baseline.to_numpy(), name=self.baseline_name, trials=self.trials)
 
     @property
-    def combinations(self) -> int:
-        """How many were tried, the invalid ones included."""
-        return len(self.table) + len(self.invalid)
+    def best(self) -> Best:
+        """The combination with the best Sharpe ratio, with the odds that it is luck."""
+        place = self.luck.chosen
+        return Best(self.combinations[place], self.table.iloc[place], self.luck)
+
+    def heat_map(self, x: str, y: str, by: str = "sharpe", at: Mapping[str, Any] | None = None, ax: "Axes | None" = None) -> "Axes":
+        """Draw a statistic over two parameters; of the others the best, or those of `at`. The plateau around the chosen cell is outlined."""
+        from backtest.report.sweep_figures import heat_map
+
+        return heat_map(self, x, y, by, at, ax)
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write the sweep as one HTML file. Raises StorageError where it can't be written."""
+        from backtest.report.sweep_page import write_sweep
+
+        write_sweep(self, path)
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write the sweep as JSON. Raises StorageError where it can't be written."""
+        from backtest.report.sweep_page import write_sweep_json
+
+        write_sweep_json(self, path)
 
     def __repr__(self) -> str:
         from backtest.report.sweep import render_sweep
@@ -69,49 +122,82 @@ def sweep(
     *,
     capital: float = 100_000.0,
     execution: Execution | None = None,
+    sample: int | None = None,
+    method: str = "grid",
+    seed: int = 0,
+    threads: int | None = None,
+    executor: Executor | None = None,
+    cluster: str | None = None,
+    store: str | Path | None = None,
+    longest: Duration | None = "1D",
     **parameters: Any,
 ) -> Sweep:
-    """Run every combination of some parameters' values.
+    """Run every combination of some parameters' values, or a sample of them.
 
-    strategy: a class, or one of its objects, whose own parameters then stay. parameters: fields of the strategy or else of its rule, one value or several: a
-    list, a range, an array or a Series (a tuple is one value). Combinations that a setting's rule refuses, or that the data can't run, are collected. Raises
-    ParameterError for an unknown parameter, an empty list, a value that stands twice, a grid of more than 10,000, or where not one combination runs.
+    strategy: a class, or one of its objects, whose own parameters then stay. parameters: fields of the strategy or else of its rule, one value or several:
+    a list, a range, an array or a Series (a tuple is one value), or `between` two numbers. sample, method ("random", "sobol"), seed: draw so many.
+
+    threads: on this machine, all of it by default; or an executor of `concurrent.futures`; or the address of a Dask scheduler. store: a folder or URL where
+    finished combinations are kept: the same sweep, or a larger one, goes on from there. longest: refuse what would take longer; None for no limit.
+
+    Combinations that a setting's rule refuses, or that the data can't run, are collected. Raises ParameterError for an unknown parameter, an empty list, a
+    value that stands twice, what doesn't fit into memory or time, and where not one combination runs; StorageError for a store or cluster that fails.
     """
     base = checked_strategy(strategy)
-    if not isinstance(market, Market):
-        raise ParameterError(f"a sweep needs a market: it got {shown(market)}; give bt.load_market(…)")
+    check_market(market, "a sweep")
+    number("capital", capital, above=0.0, most=MOST_CAPITAL)
     own, of_rule = parameters_of(base), [item.name for item in fields(Rule)]
     name = base.__name__ if isinstance(base, type) else label_of(base)
     for key, value in parameters.items():
         if key not in own and key not in of_rule:
             raise ParameterError(f'unknown parameter "{key}" of {name}: {shown(value)}; {did_you_mean(key, sorted({*own, *of_rule}))}')
-    varied = {key: values for key, value in parameters.items() if (values := several(key, value)) is not None}
-    fixed = {key: value for key, value in parameters.items() if key not in varied}
-    check_grid(varied)
-    rows: dict[tuple[Any, ...], dict[str, float]] = {}
-    refused: dict[tuple[Any, ...], str] = {}
-    quote = ""
-    for labels, chosen in watched(combinations(varied), math.prod(map(len, varied.values()))):
-        try:
-            rows[labels], quote = one_run(base, market, capital, execution, fixed | chosen)
-        except CarryError as error:
-            refused[labels] = str(error)
-    if not rows:
+    varied, fixed = varied_of(parameters)
+    if not varied:
         raise ParameterError(
-            f"none of the {len(refused):,} combinations of {name} can run, the first because: {next(iter(refused.values()))}"
+            "a sweep needs several values of a parameter: none has a list; give enter=[0.05, 0.1], or use bt.run for one run"
         )
+    chosen = combinations(varied, sample=sample, method=method, seed=seed)
+    grid = Grid(base, market, float(capital), execution, fixed)
+    scanned = carried_out(grid, chosen, threads=threads, executor=executor, cluster=cluster, store=store, longest=longest)
+    return swept(name, grid, varied, chosen, scanned)
+
+
+def swept(name: str, grid: Grid, varied: Mapping[str, Values], chosen: Sequence[Mapping[str, Any]], scanned: Scanned) -> Sweep:
+    """The sweep of what was scanned. ParameterError where not one combination ran."""
+    ran = [place for place, why in enumerate(scanned.refused) if why is None]
+    refused = [place for place, why in enumerate(scanned.refused) if why is not None]
+    if not ran:
+        raise ParameterError(f"none of the {len(refused):,} combinations of {name} can run, the first because: {scanned.refused[0]}")
+    labels = [tuple(map(labelled, one.values())) for one in chosen]
+    index = index_of(varied, [labels[place] for place in ran])
+    why = {"why": [scanned.refused[place] for place in refused]}
+    baseline, baseline_name = baseline_of(grid.market, grid.capital)
     return Sweep(
         strategy=name,
         varied=varied,
-        fixed=fixed,
-        table=pd.DataFrame(list(rows.values()), index=index_of(varied, list(rows))),
-        invalid=pd.DataFrame({"why": list(refused.values())}, index=index_of(varied, list(refused)), dtype=object),
-        dataset=market.info,
-        capital=float(capital),
-        quote=quote,
-        start=pd.Timestamp(market.start, tz="UTC"),
-        end=market.clock[-1],
+        fixed=grid.fixed,
+        combinations=[chosen[place] for place in ran],
+        table=scanned.table.iloc[ran].set_axis(index),
+        daily=pd.DataFrame((scanned.daily[ran] if refused else scanned.daily).T, index=scanned.days, columns=index, copy=False),
+        invalid=pd.DataFrame(why, index=index_of(varied, [labels[place] for place in refused]), dtype=object),
+        dataset=grid.market.info,
+        capital=grid.capital,
+        quote=scanned.quote,
+        start=pd.Timestamp(grid.market.start, tz="UTC"),
+        end=grid.market.clock[-1],
+        trials=len(ran),
+        baseline=baseline,
+        baseline_name=baseline_name,
     )
+
+
+def baseline_of(market: Market, capital: float) -> tuple[pd.Series, str]:
+    """What the best is held against, at the days of daily equity: T-bills, or cash where they are unknown; and its name."""
+    start = pd.Timestamp(market.start, tz="UTC")
+    try:
+        return metrics.daily_equity(bills(market, capital).equity, start, capital), BILLS
+    except CarryError:
+        return metrics.daily_equity(pd.Series(capital, index=market.clock), start, capital), CASH
 
 
 def checked_strategy(strategy: object) -> type[Strategy] | Strategy:
@@ -124,72 +210,3 @@ def checked_strategy(strategy: object) -> type[Strategy] | Strategy:
         else "give a class, as CashAndCarry"
     )
     raise ParameterError(f"a sweep needs a strategy: it got {shown(strategy)}; {hint}")
-
-
-def several(name: str, value: Any) -> list[Any] | None:
-    """The values of a parameter that has several, numbers as Python's; None where it has one. ParameterError for none and for one that stands twice."""
-    if not isinstance(value, list | range | np.ndarray | pd.Series | pd.Index) or (name in ARRAYS and not isinstance(value, list)):
-        return None
-    values = [one.item() if isinstance(one, np.generic) and not isinstance(one, np.timedelta64) else one for one in value]
-    if not values:
-        raise ParameterError(f"{name} has no values: {name}=[]; give one or several, or leave it out")
-    label, count = Counter(map(labelled, values)).most_common(1)[0]
-    if count > 1:
-        raise ParameterError(f"{name} has {label} twice: its combinations would be run twice; leave one out")
-    return values
-
-
-def check_grid(varied: Mapping[str, Sequence[Any]]) -> None:
-    """ParameterError for a grid that is none or too large."""
-    if not varied:
-        raise ParameterError(
-            "a sweep needs several values of a parameter: none has a list; give enter=[0.05, 0.1], or use bt.run for one run"
-        )
-    count = math.prod(map(len, varied.values()))
-    if count > MOST:
-        grid = " × ".join(f"{len(values):,} of {name}" for name, values in varied.items())
-        raise ParameterError(
-            f"a grid of {count:,} combinations is too large: {grid}, at most {MOST:,}; give fewer values, or sweep in parts"
-        )
-
-
-def combinations(varied: Mapping[str, Sequence[Any]]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """Every combination, the last parameter changing fastest: its labels in the index, and its values by name."""
-    for values in product(*varied.values()):
-        yield tuple(map(labelled, values)), dict(zip(varied, values, strict=True))
-
-
-def labelled(value: Any) -> Any:
-    """A value as it stands in the index: numbers, texts and durations as they are, anything else in words (pandas takes None for a missing label)."""
-    return value if isinstance(value, bool | int | float | str | pd.Timedelta) else written(value)
-
-
-def index_of(varied: Mapping[str, Sequence[Any]], labels: Sequence[tuple[Any, ...]]) -> pd.Index:
-    """The index of some combinations: a level a parameter; with one parameter its values."""
-    columns = [[one[level] for one in labels] for level in range(len(varied))]
-    if len(varied) == 1:
-        index: pd.Index = pd.Index(columns[0], name=next(iter(varied)))
-        return index
-    return pd.MultiIndex.from_arrays(columns, names=list(varied))
-
-
-def one_run(
-    base: type[Strategy] | Strategy, market: Market, capital: float, execution: Execution | None, chosen: Mapping[str, Any]
-) -> tuple[dict[str, float], str]:
-    """The metrics and final equity of one combination, and their currency. Raises as `run`."""
-    from backtest.simulate import run
-
-    own = parameters_of(base)
-    parameters = {key: value for key, value in chosen.items() if key in own}
-    changes = {key: value for key, value in chosen.items() if key not in own}
-    strategy = base(**parameters) if isinstance(base, type) else with_parameters(base, **parameters)
-    result = run(strategy, market, capital=capital, execution=execution, **changes)
-    return {**result.metrics, "final_equity": float(result.equity.iloc[-1])}, result.quote
-
-
-def watched(work: Iterator[Any], count: int) -> Iterator[Any]:
-    """The same, with progress on a terminal where it takes more than a second."""
-    from tqdm import tqdm
-
-    bar: Iterator[Any] = tqdm(work, total=count, unit="run", delay=PATIENCE, leave=False, disable=not sys.stderr.isatty())
-    yield from bar

@@ -5,8 +5,9 @@ blocks of a tape and blocks of time coincide. A slot's tape has the seven rows o
 and one of coins beside it; a pair's tapes have signal, premium and index.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -53,23 +54,38 @@ def layout(firsts: Integers, lasts: Integers) -> tuple[Integers, int]:
     return (ends - lengths - padded).astype(np.int64), int(ends[-1])
 
 
-def side_of(values: Floats) -> k.Side:
-    """One side of the box: values padded to whole blocks, and the maxima of blocks (NaN passed over)."""
-    size = -(-len(values) // k.LARGE) * k.LARGE
-    whole = np.full(size, -np.inf)
-    whole[: len(values)] = values
+@dataclass(frozen=True)
+class SideLayout:
+    """The sides of a rule's box end to end, its pairs' index, and where its record says that each begins. places: by field of RULE."""
+
+    box: k.Box
+    index: Floats
+    places: dict[str, int]
+
+
+def laid_out(sides: Sequence[Mapping[str, Floats]], indices: Sequence[Floats]) -> SideLayout:
+    """Lay what each side of the trade reads end to end, and note the maxima of blocks (NaN passed over).
+
+    sides: by field of RULE, the same fields in the same order for both.
+    """
+    pieces = [item for side in sides for item in side.items()]
+    sizes = [-(-len(values) // k.LARGE) * k.LARGE for _, values in pieces]
+    begins = [0, *accumulate(sizes)]
+    whole = np.full(begins[-1], -np.inf)
+    for (_, values), begin in zip(pieces, begins, strict=False):
+        whole[begin : begin + len(values)] = values
     small = np.fmax.reduce(whole.reshape(-1, k.SMALL), axis=1)
-    return k.Side(whole, small, np.fmax.reduce(small.reshape(-1, k.BLOCKS), axis=1))
+    box = k.Box(whole, small, np.fmax.reduce(small.reshape(-1, k.BLOCKS), axis=1))
+    places = dict(zip(sides[0], begins, strict=False))
+    if len(sides) > 1:
+        places |= {"minus_at": begins[len(sides[0])], "index_minus": len(indices[0])}
+    return SideLayout(box, np.concatenate(indices), places)
 
 
-def no_side() -> k.Side:
-    """A side that no rule asks for."""
-    return k.Side(np.empty(0), np.empty(0), np.empty(0))
-
-
-def no_side_tapes() -> k.SideTapes:
-    """A side that the rule may not take."""
-    return k.SideTapes(no_side(), no_side(), no_side(), no_side(), no_side(), no_side(), np.empty(0))
+def side_values(tapes: k.Tapes, record: Any, name: str, sign: int) -> Floats:
+    """One side of the box from its beginning on, for side +1 or −1 of the trade; further sides follow. name: its field of RULE."""
+    out: Floats = tapes.box.values[int(record[name]) + (int(record["minus_at"]) if sign < 0 else 0) :]
+    return out
 
 
 def coin_accrual(market: Market, instrument: str, series: str) -> Floats:
@@ -223,12 +239,11 @@ def both_sides(signal: SignalPair | None, fallback: SignalPair | None = None) ->
     return chosen if isinstance(chosen, tuple) else (chosen, chosen)
 
 
-def stress(leg: Leg | None, slot: SlotTape, bought: bool) -> k.Side:
-    """Margin's side of the box: the worst mark plus the accrual so far, turned upwards; empty for a spot."""
-    if leg is None or leg.kind is Kind.SPOT:
-        return no_side()
+def stress(slot: SlotTape, bought: bool) -> Floats:
+    """Margin's side of the box: the worst mark plus the accrual so far, turned upwards. [position]"""
     accrual = slot.rows[k.ACCRUAL_LONG]
-    return side_of(-(slot.rows[k.MARK_LOW] + accrual) if bought else slot.rows[k.MARK_HIGH] + accrual)
+    out: Floats = -(slot.rows[k.MARK_LOW] + accrual) if bought else slot.rows[k.MARK_HIGH] + accrual
+    return out
 
 
 def pair_records(market: Market, rule: Rule, contracts: Integers, slots: tuple[SlotTape, SlotTape]) -> tuple[Records, Integers]:
@@ -253,7 +268,7 @@ def pair_records(market: Market, rule: Rule, contracts: Integers, slots: tuple[S
         records["least_notional"] = np.maximum(records["least_notional"], [item.min_notional or 0.0 for item in held])
     lasts = np.maximum(lasts, firsts)
     records["start"], _ = layout(firsts, lasts)
-    records["last"] = lasts
+    records["first"], records["last"] = firsts, lasts
     return records, firsts
 
 
@@ -320,8 +335,11 @@ def annualized_rows(market: Market, records: Records, premium: list[Floats]) -> 
     return [np.where(left >= 1.0, values * 365.0 / np.maximum(left, 1.0), np.nan) for values, left in zip(premium, days, strict=True)]
 
 
-def side_tapes(market: Market, rule: Rule, layout: PairLayout, sign: int, illiquid: list[Floats] | None) -> k.SideTapes:
-    """What one side of the trade reads; empty where the rule asks nothing. sign: +1 as named, −1 swapped. No entry where its pair is illiquid or may be."""
+def side_tapes(market: Market, rule: Rule, layout: PairLayout, sign: int, illiquid: list[Floats] | None) -> dict[str, Floats]:
+    """What one side of the trade reads, by the fields of RULE that say where it begins; only what the rule asks for. sign: +1 as named, −1 swapped.
+
+    No entry where its pair is illiquid or may be.
+    """
     which = 0 if sign > 0 else 1
     count, offering = len(layout.contracts), layout.candidate >= 0
     if illiquid is not None:
@@ -330,21 +348,15 @@ def side_tapes(market: Market, rule: Rule, layout: PairLayout, sign: int, illiqu
     if rule.enter is not None:
         table = table_of(market, both_sides(rule.signal)[which], count, "signal")
         entry = np.where(offering, sign * table[layout.candidate if len(table) > 1 else 0, np.arange(len(market))], np.nan)
-    exits = no_side()
+    out = {"entry_at": entry}
     if rule.exit is not None:
-        exits = side_of(layout.spread(-sign * table_of(market, both_sides(rule.exit_signal, rule.signal)[which], count, "exit_signal")))
-    widening = yearly = no_side()
+        out["exit_at"] = layout.spread(-sign * table_of(market, both_sides(rule.exit_signal, rule.signal)[which], count, "exit_signal"))
     if rule.stop is not None or rule.converge is not None or rule.stop_annualized is not None:
         premium = premium_rows(market, rule, layout.contracts)
-        widening = side_of(sign * layout.spread(premium))
+        out["premium_at"] = sign * layout.spread(premium)
         if rule.stop_annualized is not None:
-            yearly = side_of(sign * layout.spread(annualized_rows(market, layout.records, premium)))
-    return k.SideTapes(
-        side_of(entry),
-        exits,
-        widening,
-        yearly,
-        stress(rule.long, layout.slots[0], sign > 0),
-        stress(rule.short, layout.slots[1], sign < 0),
-        pair_index(rule, layout, sign),
-    )
+            out["annual_at"] = sign * layout.spread(annualized_rows(market, layout.records, premium))
+    for name, leg, slot, bought in zip(("long", "short"), rule.legs, layout.slots, (sign > 0, sign < 0), strict=True):
+        if leg is not None and leg.kind is not Kind.SPOT:
+            out[f"{name}_stress_at"] = stress(slot, bought)
+    return out

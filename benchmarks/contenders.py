@@ -54,7 +54,7 @@ def prepared_run(market: bt.Market) -> Prepared:
 
 def equity_of(prepared: Prepared, log: Log) -> Floats:
     inverse = prepared.terms[0]["inverse"] != 0
-    return ledger.equity_column(prepared.tapes, log.ledger, inverse, len(prepared.market), task.CAPITAL)
+    return ledger.equity_column(prepared.tapes, prepared.rule_record, log.ledger, inverse, len(prepared.market), task.CAPITAL)
 
 
 def sources_of(prepared: Prepared, log: Log) -> Floats:
@@ -123,16 +123,16 @@ def loop(data: Data, *, unit: float = 0.0, fraction: float = 0.0) -> Contender:
 
 
 @numba.njit(error_model="numpy")
-def orders(spot: Floats, premium: Floats, size: Floats) -> int:
+def orders(spot: Floats, premium: Floats, enter: float, leave: float, longest: float, size: Floats) -> int:
     """Order sizes of the three columns at each bar, NaN for none. Returns the number of entries."""
     quantity, since, trades = 0.0, 0, 0
     for t in range(spot.shape[0]):
         if quantity == 0.0:
-            if premium[t] >= task.ENTER:
+            if premium[t] >= enter:
                 quantity, since = task.UNIT / spot[t], t
                 trades += 1
                 size[t, 0], size[t, 1], size[t, 2] = quantity, -quantity, quantity
-        elif premium[t] <= task.EXIT or t - since > task.LONGEST_HOLD:
+        elif premium[t] <= leave or t - since > longest:
             size[t, 0], size[t, 1], size[t, 2] = -quantity, quantity, -quantity
             quantity = 0.0
     return trades
@@ -140,23 +140,33 @@ def orders(spot: Floats, premium: Floats, size: Floats) -> int:
 
 def vectorbt(data: Data, engine: str) -> Contender:
     """`Portfolio.from_orders`: spot, perpetual, and a third column whose price is the funding cumulated so far, bought with the position."""
-    import vectorbt as vbt
-
-    # without a time zone: with one, vectorbt makes an object of every stamp each time it wraps an array, forty times slower
-    index = pd.date_range(task.FIRST_STAMP.tz_localize(None), periods=len(data), freq="1min")
-    fees, slippage = np.array([task.FEE, task.FEE, 0.0]), np.array([task.HALF_SPREAD, task.HALF_SPREAD, 0.0])
 
     def run() -> Outcome:
-        close = np.column_stack([data.spot, data.perpetual, FUNDING_BASE + np.cumsum(data.perpetual * data.rate)])
-        size = np.full(close.shape, np.nan)
-        trades = orders(data.spot, data.premium, size)
-        portfolio = vbt.Portfolio.from_orders(
-            pd.DataFrame(close, index=index, copy=False), size=size, price=close, fees=fees, slippage=slippage, init_cash=task.CAPITAL,
-            cash_sharing=True, group_by=True, freq="1min", engine=engine, max_orders=6 * trades + 6,
-        )  # fmt: skip
-        return Outcome(trades, portfolio.value().to_numpy().ravel())
+        return portfolio_of(vectorbt_frame(data), data, (task.ENTER, task.EXIT, task.LONGEST_HOLD), engine)
 
     return run
+
+
+def vectorbt_frame(data: Data) -> pd.DataFrame:
+    """Prices of the three columns."""
+    # without a time zone: with one, vectorbt makes an object of every stamp each time it wraps an array, forty times slower
+    index = pd.date_range(task.FIRST_STAMP.tz_localize(None), periods=len(data), freq="1min")
+    close = np.column_stack([data.spot, data.perpetual, FUNDING_BASE + np.cumsum(data.perpetual * data.rate)])
+    return pd.DataFrame(close, index=index, copy=False)
+
+
+def portfolio_of(close: pd.DataFrame, data: Data, rule: tuple[float, float, float], engine: str) -> Outcome:
+    """A portfolio of one rule: enter, exit and longest hold."""
+    import vectorbt as vbt
+
+    fees, slippage = np.array([task.FEE, task.FEE, 0.0]), np.array([task.HALF_SPREAD, task.HALF_SPREAD, 0.0])
+    size = np.full(close.shape, np.nan)
+    trades = orders(data.spot, data.premium, *rule, size)
+    portfolio = vbt.Portfolio.from_orders(
+        close, size=size, price=close.to_numpy(), fees=fees, slippage=slippage, init_cash=task.CAPITAL,
+        cash_sharing=True, group_by=True, freq="1min", engine=engine, max_orders=6 * trades + 6,
+    )  # fmt: skip
+    return Outcome(trades, portfolio.value().to_numpy().ravel())
 
 
 # ---------------------------------------------------------------- peers of somebody else's writing

@@ -22,7 +22,7 @@ from backtest import simulate
 from backtest.errors import ParameterError
 from backtest.instruments import Instrument, Kind
 from backtest.market import DAY, DatasetInfo
-from backtest.tapes import side_of
+from backtest.tapes import laid_out
 
 NAN, CAPITAL = math.nan, 10_000.0
 COSTS = ("spot_fee", "derivative_fee", "half_spread", "delivery_fee", "liquidation_fee", "maintenance", "idle_rate", "borrow_rate")
@@ -837,24 +837,24 @@ def test_the_first_position_at_or_above_a_level_is_that_of_a_plain_search(seed: 
     rng = np.random.default_rng(seed)
     values = rng.integers(0, 1000, 3 * k.LARGE - 200).astype(float)
     values[rng.random(len(values)) < 0.1] = NAN
-    side = side_of(values)
+    side = laid_out([{"entry_at": values}], [values]).box
     edges = [0, 1, k.SMALL - 1, k.SMALL, k.SMALL + 1, k.LARGE - 1, k.LARGE, k.LARGE + 1, 2 * k.LARGE - k.SMALL - 1, len(values)]
     for level in (500.0, 990.0, 998.0, 999.0, 1001.0):
         for begin in (*edges, *rng.integers(0, len(values), 6)):
             for end in (*edges, *rng.integers(0, len(values), 3)):
                 if begin <= end:
                     hits = np.flatnonzero(values[begin:end] >= level)
-                    assert k.first_reached(side, int(begin), int(end), level) == (begin + hits[0] if len(hits) else end)
+                    assert k.first_reached(*side, int(begin), int(end), level) == (begin + hits[0] if len(hits) else end)
 
 
 def test_a_lone_value_at_the_level_is_found_wherever_it_lies() -> None:
     for place in [edge + step for edge in range(0, 3 * k.LARGE, k.SMALL) for step in (-1, 0, 1) if edge + step >= 0]:
         values = np.zeros(3 * k.LARGE)
         values[place] = 1.0
-        side = side_of(values)
+        side = laid_out([{"entry_at": values}], [values]).box
         for begin in (0, place // 2, place):
-            assert k.first_reached(side, begin, len(values), 1.0) == place
-        assert k.first_reached(side, place + 1, len(values), 1.0) == len(values)
+            assert k.first_reached(*side, begin, len(values), 1.0) == place
+        assert k.first_reached(*side, place + 1, len(values), 1.0) == len(values)
 
 
 @pytest.mark.parametrize("shift", [0, 1, 31, 300])

@@ -156,9 +156,9 @@ def called(node: ast.AST) -> set[str]:
 
 
 def test_every_kernel_is_compiled() -> None:
-    """In `rolling` what Python calls is Python: it puts rows in order for the kernels."""
+    """In `rolling` what Python calls is Python: it puts rows in order for the kernels. `lent_code` writes compiled code."""
     for node in tree(PACKAGE / "kernels.py").body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef) and node.name != "lent_code":
             assert node.decorator_list, f"{node.name} is plain Python among compiled code"
 
 

@@ -43,7 +43,7 @@ from backtest.payments import funding_accrual
 from backtest.prepare import prepare
 from backtest.rule import Leg, Rule
 from backtest.simulate import run, simulate
-from backtest.tapes import both_sides, coin_accrual, layout, side_of, table_of
+from backtest.tapes import both_sides, coin_accrual, laid_out, layout, table_of
 from backtest.terms import assumed_rules
 
 FREE = Execution.free()
@@ -428,7 +428,7 @@ def test_tapes_lie_on_whole_blocks() -> None:
 def test_a_side_of_the_box_has_the_maxima_of_its_blocks() -> None:
     values = np.sin(np.arange(700.0))
     values[33:64] = np.nan
-    side = side_of(values)
+    side = laid_out([{"entry_at": values}], [values]).box
     assert len(side.values) == 2 * k.LARGE
     np.testing.assert_array_equal(side.values[700:], -np.inf)
     assert side.small[0] == values[: k.SMALL].max()

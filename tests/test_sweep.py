@@ -15,7 +15,8 @@ import backtest as bt
 from backtest import simulate
 from backtest.errors import DataError, ParameterError
 from backtest.market import DatasetInfo, Market
-from backtest.sweep import MOST, Sweep, several, sweep, watched
+from backtest.space import several
+from backtest.sweep import MOST, Sweep, sweep, watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +257,7 @@ def test_a_grid_that_is_too_large_is_refused_before_it_starts(market: Market, mo
         raise AssertionError("it has started")
 
     monkeypatch.setattr(simulate, "run", never)
-    told = "a grid of 10,100 combinations is too large: 101 of enter × 100 of exit, at most 10,000; give fewer values, or sweep in parts"
+    told = "a grid of 10,100 combinations is too large: 101 of enter × 100 of exit, at most 10,000; give fewer values, or the size of a sample, as sample=1000"
     with refused(told):
         sweep(Fade, market, enter=np.arange(101) / 100, exit=-np.arange(1, 101) / 100)
     assert MOST == 10_000
