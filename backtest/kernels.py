@@ -1961,6 +1961,7 @@ def earning_rows(derivative: bool, quantity: float) -> tuple[int, int]:
 # them into statistics, by blocks of bars whose extremes are known. Time is the outer loop: a stretch of tapes stays in the cache for all combinations.
 
 STRETCH = 1 << 14
+JUMPING: Any = np.bool_(True)  # no literal, for which numba would compile `advance` anew
 SEGMENTS = 256  # between two folds of an account
 
 SCANNED = np.dtype(
@@ -2303,8 +2304,7 @@ def leave_whole(state: Record, leg: Record, terms: Record) -> None:
     state.balance -= fee
     state.worth += abs(leg.quantity) * price
     if terms.derivative != 0:
-        collateral = leg.collateral + leg.quantity * (price - leg.entry) + leg.quantity * (leg.accrual_before - leg.entry_accrual)
-        state.balance += collateral
+        state.balance += leg.collateral + (leg.quantity * (price - leg.entry) + leg.quantity * (leg.accrual_before - leg.entry_accrual))
     elif leg.quantity < 0.0:
         state.balance += leg.quantity * (price - leg.entry)
     else:
@@ -2670,7 +2670,7 @@ def step_on(
     account, rule, before = accounts[c], rules[c], min(state.trades, 1)
     account.trades, account.fills, account.changes = before, 0, 0
     trades[0, before] = open_trades[c]
-    reached = advance(accounts[c : c + 1], legs[c : c + 1], rules[c : c + 1], terms, pools[c], tapes, first_opened, ledger, fills, trades, t, until, True)
+    reached = advance(accounts[c : c + 1], legs[c : c + 1], rules[c : c + 1], terms, pools[c], tapes, first_opened, ledger, fills, trades, t, until, JUMPING)
     index, rates, pairs = tapes.pair_index, tapes.rates, tapes.pairs
     begin, number = t, -1
     while begin < reached or number + 1 < account.changes:

@@ -26,8 +26,12 @@ from backtest.strategy import COMPOSED, VARYING, Strategy, kinds_of, parse_value
 
 MARKS = ("log", "whole")
 # the flags of a sweep by what is asked for, in the words of the API; what a flag is for
-SWEEP = {"sample": int, "method": str, "seed": int, "threads": int, "store": str, "cluster": str, "longest": str}
-TAKEN = {"walk_forward": ("sample", "method", "seed"), "search": ("seed", "threads"), "sweep": tuple(SWEEP)}
+SWEEP = {"sample": int, "method": str, "seed": int, "threads": int, "store": str, "cluster": str, "longest": str, "embargo": str}
+TAKEN = {
+    "walk_forward": ("sample", "method", "seed", "embargo"),
+    "search": ("seed", "threads"),
+    "sweep": tuple(name for name in SWEEP if name != "embargo"),
+}
 
 
 # ---------------------------------------------------------------- reading several values
@@ -118,6 +122,8 @@ def check_asked(found: argparse.Namespace, varied: Mapping[str, Values]) -> None
     kind = kind_of(found)
     for name in SWEEP:
         if getattr(found, name) is not None and name not in TAKEN[kind]:
+            if kind == "sweep":
+                raise ParameterError(f"{flag(name)} belongs to a walk-forward; give --walk-forward 365D 90D, or leave {flag(name)} out")
             takes = " ".join(map(flag, TAKEN[kind]))
             raise ParameterError(f"{flag(kind)} and {flag(name)} exclude each other: it takes {takes}; leave one of them out")
 
@@ -132,8 +138,8 @@ def settings_of(found: argparse.Namespace) -> dict[str, Any]:
     settings = {name: parse_value(value, (kind,), name) for name, kind in SWEEP.items() if (value := getattr(found, name)) is not None}
     if "threads" in settings:
         counting("threads", settings["threads"])
-    if "longest" in settings:
-        duration("longest", settings["longest"])
+    for name in ("longest", "embargo"):
+        duration(name, settings.get(name), zero=name == "embargo")
     if found.search is not None:
         settings["trials"] = parse_value(found.search, (int,), "search")
         counting("search", settings["trials"])

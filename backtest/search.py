@@ -124,7 +124,7 @@ def search(
     trial without a value, so that the sampler keeps away from it; why is told in `history`.
 
     study: one to go on with by its own sampler, as that of another search on the same market; what it has tried is run again and belongs to the result.
-    With tpe the time grows with the square of the trials: a thousand take some ten seconds beside the runs, ten thousand half an hour.
+    With tpe the time grows with the square of the trials: a thousand take some ten seconds beside the runs, ten thousand a quarter of an hour.
 
     Raises ParameterError without optuna, for an unknown parameter or statistic, where nothing varies, for trials, seed and threads that are none, a study
     that doesn't fit, and where not one combination runs.

@@ -421,6 +421,7 @@ def add_sweeping(parser: argparse.ArgumentParser) -> None:
         metavar=("TRAIN", "TEST"),
         help="choose on one period and trade the next one by it, again and again, as 365D 90D",
     )
+    group.add_argument("--embargo", metavar="T", help="time between the two in a walk-forward (default: the longest hold)")
 
 
 def command_line(strategy: type[Strategy], program: str) -> Parser:

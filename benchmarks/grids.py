@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import task
-from contenders import portfolio_of, prepared_run, vectorbt_frame
+from contenders import minutes, portfolio_of, prepared_run, vectorbt_frame
 from task import Data, Floats
 
 import backtest as bt
@@ -67,9 +67,7 @@ def wide_grid(enter: int = 20, leave: int = 20, holds: tuple[int, ...] = (3 * DA
 
 
 @numba.njit(error_model="numpy", nogil=True)
-def loops(
-    spot: Floats, perpetual: Floats, premium: Floats, rate: Floats, grid: Floats, unit: float, fraction: float, out: Floats
-) -> None:
+def loops(spot: Floats, perpetual: Floats, premium: Floats, rate: Floats, grid: Floats, unit: float, fraction: float, out: Floats) -> None:
     """One pass a combination. Size: unit + fraction of cash, of which one is 0; drawdown as a fraction of the highest equity so far."""
     last = spot.shape[0] - 1
     for c in range(grid.shape[0]):
@@ -159,7 +157,7 @@ class Vectorbt:
     """One portfolio a combination, which is faster than several in one: its prices are made once, its drawdown is a pass over its equity."""
 
     def __init__(self, data: Data, engine: str) -> None:
-        self.data, self.engine, self.close = data, engine, vectorbt_frame(data)
+        self.data, self.engine, self.close = data, engine, vectorbt_frame(data, minutes(len(data)))
 
     def statistics(self, grid: Floats) -> Floats:
         """Final equity, drawdown, squares and trades. [combination, KEPT]"""
@@ -178,24 +176,3 @@ def difference(found: npt.ArrayLike, expected: npt.ArrayLike) -> float:
     """The largest difference, as a fraction of what is expected where that is above one."""
     mine, other = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
     return float(np.max(np.abs(mine - other) / np.maximum(np.abs(other), 1.0), initial=0.0))
-
-
-# ---------------------------------------------------------------- a market with dated futures
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dated(bt.Strategy):
-    """The task against the nearest future."""
-
-    enter: float = bt.param(task.ENTER, "premium from which to enter")
-    exit: float = bt.param(task.EXIT, "premium at which to leave")
-    hold: int = bt.param(task.LONGEST_HOLD, "bars that a hold must not exceed")
-
-    def rule(self, market: bt.Market) -> bt.Rule:
-        """Buy spot, sell the future."""
-        chain = market.future_chain()
-        hold = pd.Timedelta((self.hold + 1) * task.MINUTE, "ns")
-        return bt.Rule(
-            long=market.spot, short=chain, signal=bt.premium(market, chain), enter=self.enter, exit=self.exit, max_hold=hold,
-            size=task.FRACTION, resize=None,
-        )  # fmt: skip

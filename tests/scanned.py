@@ -7,7 +7,7 @@ Cases are those of `generators` and `generator_desk`, with the judge's terms wri
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from naive import NaiveMarket, NaiveRule
 
 import backtest as bt
 from backtest import kernels as k
-from backtest import ledger, metrics, scan, simulate
+from backtest import metrics, scan, simulate
 from backtest.errors import CarryError
 from backtest.instruments import Kind
 from backtest.result import Prepared, Result
@@ -164,14 +164,18 @@ def agree(case: Case) -> list[set[str]]:
 
 def same(found: Scanned, number: int, result: Result) -> None:
     """One combination's statistics, daily equity and trades are those of the run."""
-    wanted = statistics(result)
-    largest = max(result.capital, float(np.abs(result.equity).max()))
+    check(found, number, statistics(result), metrics.daily_equity(result.equity, result.start, result.capital), result, result.equity)
+
+
+def check(found: Scanned, number: int, wanted: Mapping[str, float], daily: pd.Series, result: Result, equity: pd.Series) -> None:
+    """Statistics within 1e-9 of 1 or of themselves, money within 1e-9 of the most there was, trades to the last bit."""
+    largest = max(result.capital, float(np.abs(equity).max()))
     assert list(found.table.columns) == list(STATISTICS)
+    assert set(wanted) == set(STATISTICS) - {"jumped"}
     row = found.table.iloc[number]
     for name, value in wanted.items():
-        near = NEAR * largest if name in MONEY else NEAR * max(1.0, abs(value))
-        assert close(row[name], value, NEAR * value if name == "sum_of_squares" else near), (name, row[name], value)
-    daily = metrics.daily_equity(result.equity, result.start, result.capital)
+        near = largest if name in MONEY else value if name == "sum_of_squares" else max(1.0, abs(value))
+        assert close(row[name], value, NEAR * near), f"{name} of combination {number}: {row[name]!r}, in the run {value!r}"
     assert list(found.days) == list(daily.index)
     np.testing.assert_allclose(found.daily[number], daily, rtol=0, atol=NEAR * largest)
     assert found.trades is not None
@@ -206,3 +210,124 @@ def same_trades(mine: Any, result: Result) -> None:
         np.testing.assert_array_equal(mine[name][:closed], theirs[name][:closed], err_msg=name)
     for name in OPEN_EXACT:
         np.testing.assert_array_equal(mine[name][closed:], theirs[name][closed:], err_msg=f"open {name}")
+
+
+# ---------------------------------------------------------------- what a combination did
+
+
+def done(found: Scanned, number: int, result: Result) -> set[str]:
+    """Labels of what happened, and of how the scan took it."""
+    assert found.trades is not None
+    mine, log, prepared = found.trades[number], result._log, result._prepared
+    closed, record, market = int(log.account["trades"]), prepared.rule_record, prepared.market
+    plain = scan.is_plain(prepared)
+    labels = {"plain" if plain else "stepped only", "jumped" if record["walks"] == 0 else "walked"}
+    labels |= {f"single {name}" for name, leg in zip(("short", "long"), prepared.rule.legs, strict=True) if leg is None}
+    labels |= {"cooldown"} if record["cooldown"] > 0 and closed > 1 else set()
+    labels |= {"both sides"} if len(set(log.trades["side"])) > 1 else set()
+    labels |= {"several pairs"} if len(set(log.trades["pair"])) > 1 else set()
+    labels |= {"no trade"} if len(mine) == 0 else set()
+    sources = result.attribution.iloc[-1]
+    labels |= {f"source:{name}" for name in k.SOURCES if sources[name] != 0.0}
+    labels |= {"interest lost"} if sources["financing"] < 0.0 else set()
+    labels |= {"interest earned"} if sources["idle_cash"] > 0.0 else set()
+    for trade in range(len(mine)):
+        labels |= trade_labels(log, mine, trade, closed, plain, prepared)
+    if log.account["phase"] == k.CLOSING:
+        labels.add("exit not filled at the end")
+    if log.account["phase"] == k.OPENING and not log.account["started"]:
+        labels.add("entry not filled at the end")
+    return labels | {"equity lost"} if float(result.equity.min()) <= 0.0 else labels
+
+
+def trade_labels(log: Any, mine: Any, trade: int, closed: int, plain: bool, prepared: Prepared) -> set[str]:
+    """Labels of one trade. Taken whole, it has no sources of its own in the scan's log."""
+    theirs, ended = log.trades[trade], trade < closed
+    stepped = any(mine[trade][name] != 0.0 for name in k.SOURCES)
+    if ended and not stepped and not any(theirs[name] != 0.0 for name in k.SOURCES):
+        return set()
+    if not ended:
+        return {"open at the end"}
+    way = "whole" if not stepped else "given up" if plain else "stepped"
+    reason = k.REASONS[int(theirs["reason"])]
+    labels = {way, f"reason:{reason}", f"{way}:{reason}", f"{way} side:{int(theirs['side'])}"}
+    labels |= {f"{way} single leg"} if None in prepared.rule.legs else {f"{way} pair"}
+    fills = log.fills[log.fills["trade"] == trade]
+    actions = {k.ACTIONS[int(action)] for action in fills["action"]}
+    labels |= {f"{way}:{action}" for action in actions - {"entry", "exit"}}
+    stamps = prepared.market.stamps
+    begin, end = (int(np.searchsorted(stamps, theirs[name])) for name in ("entered", "exited"))
+    entries = fills["bar"][fills["action"] == k.ENTERED]
+    labels |= {f"{way}:an order waited"} if len(set(entries)) > 1 else set()
+    labels |= {f"{way}:other terms"} if any(begin < period <= end for period in prepared.tapes.periods) else set()
+    return labels | ({f"{way}:several pairs"} if len(prepared.pairs) > 1 else set())
+
+
+# ---------------------------------------------------------------- a run from one bar to another
+
+
+def run_between(prepared: Prepared, capital: float, first: int, final: int) -> Result:
+    """The step from bar `first` on, up to `final`: its account is flat until then, and has the capital when that bar begins."""
+    joint = simulate.join([prepared])
+    accounts, legs, rules = simulate.accounts_of(joint, [capital])
+    reference = float(joint.tapes.rates[k.IDLE, first])
+    accounts["rate_reference"], accounts["constant"] = reference, capital - capital * reference
+    pool = np.zeros(1, k.POOL)
+    pool["rules"], pool["derivatives"], pool["balance"], pool["peak"] = 1, joint.derivatives, capital, capital
+    pool["exposure"], pool["drawdown"], pool["pause"] = np.inf, np.inf, k.NEVER
+    room = k.ROWS_A_BAR * (final - first + 3)
+    ledger_rows, fills, trades = (np.zeros((1, room), kind) for kind in (k.LEDGER, k.FILL, k.TRADE))
+    row = ledger_rows[0, 0]
+    row["bar"], row["balance"], row["rate_reference"], row["constant"] = first, capital, reference, capital - capital * reference
+    accounts["changes"] = 1
+    bar = k.advance(accounts, legs, rules, joint.terms, pool[0], joint.tapes, prepared.market.start, ledger_rows, fills, trades, first, final, True)
+    assert bar == final
+    return Result(prepared.rule, prepared, capital, simulate.log_of(accounts[0], ledger_rows[0], fills[0], trades[0], 0))
+
+
+def statistics_between(result: Result, first: int, final: int) -> dict[str, float]:
+    """Every statistic of a scan of these bars, from the columns of a run of them."""
+    market, equity = result._prepared.market, result.equity.iloc[first:final]
+    start = result.start if first == 0 else market.clock[first - 1]
+    positions = result.positions.iloc[first:final]
+    spot = scan.spot_of(market, result._prepared.rule)
+    traded = float((result.fills["quantity"].abs() * result.fills["price"]).sum())
+    closed = result.trades[result.trades["exited_at"].notna()]
+    hedged = metrics.hedged_share(*(positions[name].to_numpy() for name in ("long_quantity", "short_quantity")))
+    return {
+        **metrics.return_statistics(equity, start, result.capital),
+        **metrics.activity((positions["contract"] != "").to_numpy(), market.years[first:final], traded, equity),
+        **metrics.trade_statistics(result.trades),
+        "spot_beta": np.nan if spot is None else metrics.spot_beta(equity, start, result.capital, market.last_known(spot)[first:final]),
+        "hedged_share": np.nan if np.isnan(result.hedged_share) and not held(result) else hedged if paired(result) else np.nan,
+        "final_equity": float(equity.iloc[-1]),
+        "liquidations": float((closed["reason"] == "liquidation").sum()),
+        "sum_of_squares": float(np.square(np.diff(equity, prepend=result.capital)).sum()),
+        **{str(name): float(amount) for name, amount in result.attribution.iloc[final - 1].items()},
+    }
+
+
+def held(result: Result) -> bool:
+    return bool((result.positions["contract"] != "").any())
+
+
+def paired(result: Result) -> bool:
+    """Whether a share of hedged bars can be told."""
+    return None not in result._prepared.rule.legs and not result._prepared.terms["inverse"].any()
+
+
+def agree_between(case: Case, first: int, final: int) -> int:
+    """Scan a window, and run each combination in it; how many were compared."""
+    compared = 0
+    with terms_of(case):
+        found = case.grid.run(case.chosen, window=(first, final), log=500)
+        for number, values in enumerate(case.chosen):
+            if found.refused[number] is not None:
+                continue
+            prepared = run_of(case.grid, values)._prepared
+            result = run_between(prepared, case.grid.capital, first, final)
+            equity = result.equity.iloc[first:final]
+            start = result.start if first == 0 else prepared.market.clock[first - 1]
+            check(found, number, statistics_between(result, first, final), metrics.daily_equity(equity, start, result.capital), result, equity)
+            compared += 1
+    return compared

@@ -97,8 +97,11 @@ class Idle(Toy):
 
     def run(self, chosen: Sequence[Mapping[str, Any]], *, window: tuple[int, int] | None = None, threads: int = 1) -> Scanned:
         found = super().run(chosen, window=window)
-        grown = np.where(found.table["trades"].to_numpy()[:, None] > 0.0, 1.0, 1.0001 ** np.arange(found.daily.shape[1]))
-        return replace(found, daily=found.daily * grown, table=found.table.assign(final_equity=found.daily[:, -1] * grown[:, -1]))
+        traded = found.table["trades"].to_numpy() > 0.0
+        grown = np.where(traded[:, None], 1.0, 1.0001 ** np.arange(found.daily.shape[1]))
+        sharpe = found.table["sharpe"].where(traded, 99.0)
+        table = found.table.assign(final_equity=found.daily[:, -1] * grown[:, -1], sharpe=sharpe)
+        return replace(found, daily=found.daily * grown, table=table)
 
 
 def days_market(count: int) -> Market:
@@ -106,11 +109,13 @@ def days_market(count: int) -> Market:
     return in_memory({SPOT: spot([100.0] * count)}, start="2024-01-01", step=24.0)
 
 
-def toy(monkeypatch: pytest.MonkeyPatch, returns: Any, refuse: Any = None, seen: list[Any] | None = None, **settings: Any) -> WalkForward:
+def toy(
+    monkeypatch: pytest.MonkeyPatch, returns: Any, refuse: Any = None, seen: list[Any] | None = None, kind: type[Toy] = Toy, **settings: Any
+) -> WalkForward:
     """A walk-forward over given daily returns. [combination, day]"""
     values = np.asarray(returns, dtype=float)
     more = {"seen": [] if seen is None else seen} | ({} if refuse is None else {"refuse": refuse})
-    monkeypatch.setattr(forward_module, "Grid", lambda *shared: Toy(*shared, returns=values, **more))
+    monkeypatch.setattr(forward_module, "Grid", lambda *shared: kind(*shared, returns=values, **more))
     settings = {"train": "20D", "test": "10D", "embargo": "0D"} | settings
     return walk_forward(Fade, days_market(values.shape[1]), enter=list(range(len(values))), **settings)
 
@@ -400,8 +405,13 @@ def test_a_test_without_a_trade_has_no_statistic(monkeypatch: pytest.MonkeyPatch
     assert "In window 1 the chosen combination made no trade in its test: what its account earned there is interest." in found.notes
     assert (found.traded, len(found.windows)) == (2, 3)
     assert "What was chosen made a trade in 2 of 3 tests." in " ".join(repr(found).split())
+    returns[0, :20] = 0.01 + 0.001 * np.arange(20)
     returns[:, 20:] = 0.0
-    assert math.isnan(toy(monkeypatch, returns).efficiency), "what did not trade kept no promise"
+    idle = toy(monkeypatch, returns, kind=Idle, train="20D", test="20D", embargo="10D")
+    assert idle.statistics["sharpe"].loc["in_sample"] > 0.0
+    assert idle.statistics["sharpe"].loc["out_of_sample"] > 0.0
+    assert math.isnan(idle.efficiency), "interest keeps no promise"
+    assert idle.windows[["out_of_sample", "best_in_test"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(

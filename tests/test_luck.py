@@ -114,9 +114,10 @@ def test_independent_trials_count_each(count: int) -> None:
 
 
 def test_alike_trials_count_once() -> None:
-    one, five = noise(1, 500), noise(5, 500)
-    assert effective(np.repeat(one, 40, axis=0)) == 1.0
-    assert effective(np.repeat(five, 40, axis=0)) == pytest.approx(effective(five), rel=1e-9)
+    for seed in range(5):
+        one, five = noise(1, 200, seed), noise(5, 200, seed)
+        assert effective(np.repeat(one, 40, axis=0), seed=seed) == 1.0
+        assert effective(np.repeat(five, 40, axis=0), seed=seed) == pytest.approx(effective(five, seed=seed), rel=1e-9)
 
 
 def test_trials_that_never_move_count_for_nothing() -> None:
@@ -330,6 +331,16 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(following: float
     assert least <= held / 120 <= 0.99
 
 
+def test_the_interval_is_that_of_the_drawn_days() -> None:
+    returns = noise(1, 60)[0]
+    draws = odds.drawn_days(returns, 0)
+    assert draws.counts.shape == (odds.REPEATS, 60)
+    assert (draws.counts.sum(axis=1) == 60).all()
+    each = [np.repeat(returns, counts.astype(int)) for counts in draws.counts]
+    expected = np.quantile([one.mean() / one.std(ddof=1) for one in each], [0.025, 0.975])
+    assert odds.interval_of(returns, draws) == pytest.approx(tuple(expected), rel=1e-9)
+
+
 def test_the_interval_knows_of_gains_that_follow_gains() -> None:
     returns = np.repeat(noise(1, 150)[0], 4)  # each day's return four days long
     alone, together = (np.ptp(odds.interval_of(returns, odds.Drawn(counts_of(length, 600), length))) for length in (1, 12))
@@ -417,6 +428,8 @@ def test_some_that_never_trade() -> None:
     luck = luck_of(equity(returns), numbered(4))
     assert luck.chosen in (1, 3)
     assert luck.trials == 4
+    two = luck_of(equity(np.repeat(noise(1, 300), 2, axis=0)), numbered(2))
+    assert two.notes[0] == "2 combinations share the best Sharpe ratio: the first is told"
     assert "2 combinations never move: no Sharpe ratio, so not the best" in luck.notes
     assert np.isfinite([luck.overfitting, luck.deflated_sharpe, luck.reality_check]).all()
 
@@ -469,6 +482,7 @@ def test_a_ruin_is_a_loss_of_all_and_then_nothing() -> None:
 def test_days_that_are_all_alike_but_for_few_raise_no_warning() -> None:
     returns = np.zeros((2, 100))
     returns[0, [0, 1]] = 0.01, -0.01
+    assert odds.drawn_days(returns[0], 0).length >= 1
     returns[1, [50, 99]] = 0.02, -0.01
     luck = luck_of(equity(returns), numbered(2))
     assert np.isfinite([luck.deflated_sharpe, luck.overfitting, *luck.interval]).all()

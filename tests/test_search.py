@@ -397,11 +397,16 @@ def test_execution_reaches_every_run(market: Market) -> None:
 # ---------------------------------------------------------------- quiet, and broken off
 
 
-def test_optuna_says_nothing(market: Market, capfd: pytest.CaptureFixture[str]) -> None:
+def test_optuna_says_nothing(market: Market, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     before = optuna.logging.get_verbosity()
+    optuna.create_study()
+    assert "A new study created" in caplog.text, "it would be heard"
+    capfd.readouterr()
+    caplog.clear()
     for sampler in ("tpe", "random", "qmc"):
         search(Fade, market, trials=BATCH + 2, sampler=sampler, enter=ENTER, exit=[0.0, -0.001])
     assert capfd.readouterr() == ("", "")
+    assert caplog.text == ""
     assert optuna.logging.get_verbosity() == before == logging.INFO
 
 

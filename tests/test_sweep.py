@@ -1,8 +1,6 @@
-"""Sweeps: every combination is the run that `bt.run` makes, the order of the grid, what is invalid, what is printed, and every mistake's sentence."""
+"""Sweeps: every combination has the figures of the run that `bt.run` makes, the order of the grid, samples, what is invalid, and every mistake's sentence."""
 
 import re
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +10,12 @@ import pytest
 from markets import ether, load
 
 import backtest as bt
-from backtest import simulate
+from backtest import metrics
 from backtest.errors import DataError, ParameterError
-from backtest.market import DatasetInfo, Market
-from backtest.space import several
-from backtest.sweep import MOST, Sweep, sweep, watched
+from backtest.market import Market
+from backtest.scan import STATISTICS
+from backtest.space import between, combinations, several
+from backtest.sweep import Sweep, sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +56,9 @@ def test_every_combination_is_the_run_itself(market: Market, small: Sweep) -> No
     assert small.table.index.names == ["enter", "exit"]
     for (enter, leave), row in small.table.iterrows():
         result = bt.run(Fade(enter=enter, exit=leave), market, capital=50_000.0, leverage=2)
-        wanted = {**result.metrics, "final_equity": result.equity.iloc[-1]}
-        assert row.to_dict() == pytest.approx(wanted, rel=1e-12, nan_ok=True)
-        assert list(small.table.columns) == list(wanted)
+        wanted = {**result.metrics, "final_equity": result.equity.iloc[-1], **result.attribution.iloc[-1]}
+        assert {name: row[name] for name in wanted} == pytest.approx(wanted, rel=1e-9, abs=1e-9, nan_ok=True)
+    assert list(small.table.columns) == list(STATISTICS)
     assert small.table["final_equity"].nunique() == 5, "they are different runs"
 
 
@@ -68,7 +67,28 @@ def test_what_is_refused_is_kept_with_its_sentence(small: Sweep) -> None:
     assert small.invalid.index.names == ["enter", "exit"]
     assert list(small.invalid.columns) == ["why"]
     assert small.invalid["why"].iloc[0].startswith("exit must be below enter: exit=0.0004, enter=0.0003")
-    assert small.combinations == 6
+    assert list(small.combinations) == [dict(zip(("enter", "exit"), labels, strict=True)) for labels in small.table.index]
+    assert small.trials == 5
+
+
+def test_daily_equity_is_that_of_the_runs(market: Market, small: Sweep) -> None:
+    """At the start and at each midnight."""
+    assert list(small.daily.columns) == list(small.table.index)
+    for (enter, leave), equity in small.daily.items():
+        result = bt.run(Fade(enter=enter, exit=leave), market, capital=50_000.0, leverage=2)
+        wanted = metrics.daily_equity(result.equity, result.start, 50_000.0)
+        np.testing.assert_allclose(equity, wanted, rtol=1e-12)
+        assert list(equity.index) == list(wanted.index)
+
+
+def test_the_best_comes_with_its_odds(small: Sweep) -> None:
+    best = small.best
+    assert small.table["sharpe"].max() == best.statistics["sharpe"]
+    assert tuple(best.parameters.values()) == best.statistics.name
+    assert best.luck is small.luck
+    assert repr(best).startswith(", ".join(f"{name}={value}" for name, value in best.parameters.items()) + "\n")
+    assert str(small.luck) in repr(best)
+    assert (small.baseline_name, small.baseline.iloc[0]) == ("T-bills", 50_000.0)
 
 
 def test_it_says_what_it_ran_on(market: Market, small: Sweep) -> None:
@@ -146,91 +166,6 @@ def test_data_that_can_not_be_run_are_collected(market: Market) -> None:
     assert swept.invalid.to_dict("index") == {0.0006: {"why": "no such leg"}}
 
 
-# ---------------------------------------------------------------- what is printed
-
-
-def test_the_table_shows_every_combination_and_marks_none(small: Sweep) -> None:
-    told = repr(small)
-    lines = told.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "Sweep of Fade" in lines[1]
-    assert "SIMULATED DATA" in lines[1]
-    assert "grid       enter 2 × exit 3: 6 combinations, 1 of them invalid" in lines
-    assert "fixed      leverage=2" in lines
-    for (enter, leave), row in small.table.iterrows():
-        start = rf"^{enter:g} +{leave:g} +{100 * row['total_return']:.2f}% +{row['sharpe']:.2f} +{100 * row['max_drawdown']:.2f}% +{row['trades']:.0f} "
-        assert re.search(start, told, re.MULTILINE), start
-    assert "* 1: exit must be below enter" in told
-    note = " ".join(told.split())
-    assert "5 combinations were run on the same past, in the order of the grid, and none is marked as best" in note
-    assert "the best of 5 overstates what it will earn" in note
-
-
-def fake(varied: dict[str, list[Any]], count: int, why: list[str] | None = None) -> Sweep:
-    """A sweep of made-up figures, for what is printed."""
-    places = np.arange(count)
-    columns = ("total_return", "sharpe", "max_drawdown", "trades", "annual_return", "annual_volatility", "final_equity")
-    combined = pd.MultiIndex.from_product(varied.values(), names=list(varied))[:count]
-    first, last = pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-02-01", tz="UTC")
-    table = pd.DataFrame(dict.fromkeys(columns, 0.001 * places), index=combined)
-    invalid = pd.DataFrame({"why": why or []}, index=combined[: len(why or [])], dtype=object)
-    info = DatasetInfo("made", "0" * 64, simulated=False, path="made")
-    return Sweep("Fade", varied, {}, table, invalid, info, 1e5, "USDT", first, last)
-
-
-def test_a_long_table_shows_its_ends() -> None:
-    lines = repr(fake({"enter": list(range(100))}, 100)).splitlines()
-    assert "... 70 more, in sweep.table ..." in lines
-    assert [line.split()[0] for line in lines if re.match(r"\d+ +[\d.]+%", line)] == [str(n) for n in (*range(15), *range(85, 100))]
-    assert "SIMULATED" not in "".join(lines)
-    assert "more, in sweep.table" not in repr(fake({"enter": list(range(31))}, 31))
-
-
-def test_many_parameters_share_a_column_and_those_with_one_value_stand_above() -> None:
-    varied: dict[str, list[Any]] = {f"parameter_{name}": [0.123456789, f"a value {name}"] for name in "abcde"} | {"one": [7]}
-    lines = repr(fake(varied, 32)).splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "fixed      one=7" in lines
-    head = next(line for line in lines if "Sharpe" in line)
-    assert head.split()[0] == "parameter_a,"
-    wide = repr(fake({"enter": [1, 2], "hold": ["a", "b"], "exit": [3]}, 4))
-    assert re.search(r"^enter +hold +return +Sharpe +drawdown +trades +a year +volatility$", wide, re.MULTILINE)
-
-
-def test_of_many_sentences_the_most_frequent_are_shown() -> None:
-    why = [f"reason {number}" for number in range(9)] + ["reason 8", "reason 8"]
-    told = repr(fake({"enter": list(range(20))}, 20, why))
-    assert "Invalid: 11 of 31 combinations" in told
-    assert "* 3: reason 8" in told
-    assert "* 4 other sentences, in sweep.invalid" in told
-
-
-def test_one_combination_alone_is_not_the_best_of_many() -> None:
-    assert "overstates" not in repr(fake({"enter": [1]}, 1))
-    assert "overstates" in repr(fake({"enter": [1, 2]}, 2))
-
-
-# ---------------------------------------------------------------- progress
-
-
-@pytest.mark.parametrize(("terminal", "patience", "shown"), [(True, 0.0, True), (True, 60.0, False), (False, 0.0, False)])
-def test_progress_is_for_terminals_and_patience(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool, patience: float, shown: bool
-) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    monkeypatch.setattr(sys.modules["backtest.sweep"], "PATIENCE", patience)  # the package has the function by this name
-    assert list(watched(iter(range(3)), 3)) == [0, 1, 2]
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert ("run" in captured.err) == shown
-
-
-def test_it_waits_a_second_before_it_shows_any() -> None:
-    from backtest.sweep import PATIENCE
-
-    assert PATIENCE == 1.0
-
-
 # ---------------------------------------------------------------- refusals
 
 
@@ -252,23 +187,27 @@ def test_what_is_no_grid_is_refused(market: Market) -> None:
         sweep(Fade, market, exit=[None, None])
 
 
-def test_a_grid_that_is_too_large_is_refused_before_it_starts(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: Any, **__: Any) -> None:
-        raise AssertionError("it has started")
-
-    monkeypatch.setattr(simulate, "run", never)
-    told = "a grid of 10,100 combinations is too large: 101 of enter × 100 of exit, at most 10,000; give fewer values, or the size of a sample, as sample=1000"
+def test_a_grid_that_is_too_large_is_refused_before_it_starts(market: Market) -> None:
+    told = "a grid of 1,001,000 combinations is too large: 1,001 of enter × 1,000 of exit, at most 1,000,000; give fewer values, or the size of a sample, as sample=1000"
     with refused(told):
-        sweep(Fade, market, enter=np.arange(101) / 100, exit=-np.arange(1, 101) / 100)
-    assert MOST == 10_000
-    with pytest.raises(AssertionError, match="it has started"):
-        sweep(Fade, market, enter=np.arange(100) / 100, exit=-np.arange(1, 101) / 100)
+        sweep(Fade, market, enter=np.arange(1001) / 1000, exit=-np.arange(1, 1001) / 1000)
+    with refused("enter is a range, which has no grid: enter=0..1; give the size of a sample, as sample=100, or a list"):
+        sweep(Fade, market, enter=between(0.0, 1.0))
+
+
+def test_a_sample_is_swept_in_the_order_it_is_drawn(market: Market) -> None:
+    space = {"enter": between(0.0002, 0.0008), "max_hold": ["12h", "2D", None]}
+    swept = sweep(Fade, market, exit=-0.001, sample=5, method="sobol", seed=3, **space)  # type: ignore[arg-type]
+    assert list(swept.combinations) == combinations(space, sample=5, method="sobol", seed=3)  # type: ignore[arg-type]
+    assert swept.varied == space
+    for one, equity in zip(swept.combinations, swept.table["final_equity"], strict=True):
+        assert equity == pytest.approx(bt.run(Fade(exit=-0.001, **one), market).equity.iloc[-1], rel=1e-12)
 
 
 def test_where_nothing_runs_the_first_sentence_is_told(market: Market) -> None:
     with refused("none of the 2 combinations of Fade can run, the first because: size must be above 0: size=-1"):
         sweep(Fade, market, size=[-1, 0])
-    with refused("none of the 2 combinations of Fade can run, the first because: capital must be above 0: capital=0"):
+    with refused("capital must be above 0: capital=0"):
         sweep(Fade, market, enter=[0.1, 0.2], capital=0)
 
 
@@ -282,13 +221,3 @@ def test_what_is_no_strategy_and_no_market_is_refused(market: Market) -> None:
         sweep(7, market, size=[0.1, 0.2])  # type: ignore[arg-type]
     with refused("a sweep needs a market: it got data/sample; give bt.load_market(…)"):
         sweep(Fade, "data/sample", size=[0.1, 0.2])  # type: ignore[arg-type]
-
-
-def test_stopping_leaves_the_bar_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped() -> Iterator[int]:
-        yield 1
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with pytest.raises(KeyboardInterrupt):
-        list(watched(stopped(), 2))

@@ -28,10 +28,11 @@ from backtest.luck import luck_of
 from backtest.market import DatasetInfo, Market
 from backtest.report import forward as told
 from backtest.report import forward_figures, style, sweep_figures, sweep_lines
+from backtest.report.blocks import Table
 from backtest.report.blocks import Text as Paragraph
 from backtest.report.sweep import grid_words, render_sweep
 from backtest.report.sweep_cells import State, cells_of, chosen_row, duration, evenly, fan, pairs, ranked, ruler_of, short, thinned
-from backtest.report.sweep_page import odds_section, render_sweep_page, sweep_json, write_sweep, write_sweep_json
+from backtest.report.sweep_page import odds_section, render_sweep_page, sweep_json, table_section, write_sweep, write_sweep_json
 from backtest.search import Search
 from backtest.space import Range, combinations, labelled
 from backtest.sweep import sweep
@@ -540,6 +541,24 @@ def test_many_values_have_a_map_of_letters(made_once: Any) -> None:
     assert lines[start + 23].endswith("x invalid; every 5th row")
 
 
+def test_the_lowest_and_the_highest_have_the_first_and_the_last_letter() -> None:
+    sweep = made({"long": [round(0.01 * number, 2) for number in range(40)], "b": [1, 2]}, lambda one: one["long"])
+    lines = render_sweep(sweep).splitlines()
+    start = lines.index("Sharpe by b (down) and long (across)")
+    assert lines[start + 3] == "2  " + "".join(
+        letter * count for letter, count in zip(".:-=+*#%@", (5, 4, 4, 5, 4, 4, 5, 4, 5), strict=True)
+    )
+    assert lines[start + 5] == ". 0.00 to @ 0.39, .:-=+*#%@ in equal steps"
+
+
+def test_marks_of_full_runs_have_room_of_their_own() -> None:
+    for length in range(2, 14):
+        sweep = made(
+            {"a" * length: [1, 2], "b" * 9: [1, 2]}, lambda one: float(sum(one.values())), jumped=lambda one: float(sum(one.values()) > 2)
+        )
+        assert max(map(len, render_sweep(sweep).splitlines())) <= 80
+
+
 def test_other_than_two_parameters_have_no_map() -> None:
     for case in (large, one_parameter, from_ranges, one_by_one, only_one_valid, no_sharpe):
         assert "(across)" not in render_sweep(case())
@@ -613,6 +632,10 @@ def test_the_page_begins_with_the_odds(made_once: Any, page_of: Any) -> None:
     assert "The first 100 and the last 100 of 885 in the order of the grid." in page.text
     assert len(page.rows) == 201
     assert page.text.count("in full") > 50
+    table = next(block for block in table_section(sweep).blocks if isinstance(block, Table))
+    for place in (0, 99, 100, 199):
+        row = sweep.table.index[place if place < 100 else place - 200]
+        assert [cell.text.replace("−", "-") for cell in table.rows[place][:3]] == [f"{row[0]:g}", f"{row[1]:g}", row[2]]
 
 
 def test_values_are_text_and_never_markup() -> None:

@@ -232,8 +232,16 @@ def test_a_walk_forward(data: str, asked: Asked) -> None:
     started(data, "--enter 0.1 0.2 --walk-forward 4D 2D")
     assert (asked.kind, parameters(asked)) == ("walk_forward", {"enter": [0.1, 0.2], "train": "4D", "test": "2D"})
     assert asked.happened == ["printed", "report reports/fade_walk_forward.html"]
-    started(data, "--enter 0.1..0.2 --walk-forward 4D 2D --sample 5 --method random --seed 1")
-    assert parameters(asked) == {"enter": between(0.1, 0.2), "train": "4D", "test": "2D", "sample": 5, "method": "random", "seed": 1}
+    started(data, "--enter 0.1..0.2 --walk-forward 4D 2D --sample 5 --method random --seed 1 --embargo 0D")
+    assert parameters(asked) == {
+        "enter": between(0.1, 0.2),
+        "train": "4D",
+        "test": "2D",
+        "sample": 5,
+        "method": "random",
+        "seed": 1,
+        "embargo": "0D",
+    }
 
 
 def test_a_search_takes_ranges_without_a_sample(data: str, asked: Asked) -> None:
@@ -395,11 +403,11 @@ def test_a_script_that_is_stopped_says_one_sentence_and_goes_on(data: str, here:
         with subprocess.Popen(
             [*words, *more], cwd=here, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as running:
-            until = time.monotonic() + 120.0
+            until = time.monotonic() + 300.0  # the kernel may have to be compiled first
             while not any(here.glob(begun)) and running.poll() is None and time.monotonic() < until:
                 time.sleep(0.02)
             running.send_signal(signal.SIGINT)
-            out, err = running.communicate(timeout=60)
+            out, err = running.communicate(timeout=120)
         assert (running.returncode, out) == (130, "")
         assert err.count("\n") == 1, "one sentence"
         assert not (here / "reports").exists()
@@ -462,8 +470,10 @@ REFUSED = [
     ("--enter 0.1 0.2 --search 9 --sample 5", "--search and --sample exclude each other: it takes --seed --threads; leave one of them out"),
     (
         "--enter 0.1 0.2 --walk-forward 5D 2D --store kept",
-        "--walk-forward and --store exclude each other: it takes --sample --method --seed; leave one of them out",
+        "--walk-forward and --store exclude each other: it takes --sample --method --seed --embargo; leave one of them out",
     ),
+    ("--enter 0.1 0.2 --embargo 5D", "--embargo belongs to a walk-forward; give --walk-forward 365D 90D, or leave --embargo out"),
+    ("--enter 0.1 0.2 --walk-forward 5D 2D --embargo long", "embargo must be a duration like \"30D\" or \"8h\": embargo='long'"),
     ("--capital much --enter 0.1 0.2", "capital must be a number: capital=much"),
     ("--margin none --enter 0.1 0.2", "margin must be one of isolated, cross, off: margin=none"),
     (f"--enter {' '.join(map(str, range(1500)))} --exit {' '.join(map(str, range(1000)))}", (
@@ -492,6 +502,7 @@ def test_mistakes_are_one_sentence_before_the_data_are_loaded(
         "--store kept",
         "--cluster tcp://x:1",
         "--longest 1h",
+        "--embargo 1D",
         "--search 5",
         "--walk-forward 5D 2D",
     ],

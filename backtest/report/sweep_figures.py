@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 SHADES = 16  # steps of a colour
 WEAKEST, STRONGEST = 0.06, 0.74  # their alpha
 SATURATED = 0.01  # the share of values beyond the ends of the colours
+FAINTEST = 0.25  # alpha of a point: a fainter one would not be seen
 LETTER, LINE = 5.0, 12.0  # points that a letter and a line of text take
 NUMBERED = 400  # cells that may have their figures written in them
 POINTS = 2_000  # the most that a map of points draws
@@ -328,10 +329,12 @@ def _points_map(sweep: Sweep, axes: "Axes", x: str, y: str, by: str, at: Mapping
     for ruler, places in zip(ahead, (along, above), strict=True):
         if not ruler.drawn:  # its few values are rows of points, spread to be told apart
             places[shown] += fan(places[shown], values[shown])
+    size = 6.0 if len(shown) <= 200 else 4.5
     for step in sorted(np.unique(steps).tolist(), key=abs):
         tone, alpha = shade(step, by)
         points = shown[steps == step]
-        axes.plot(along[points], above[points], linestyle="none", marker="o", markersize=4.5, color=tone, alpha=alpha, markeredgewidth=0)
+        look: dict[str, Any] = {"markersize": size, "color": tone, "alpha": FAINTEST + (1.0 - FAINTEST) * alpha, "markeredgewidth": 0}
+        axes.plot(along[points], above[points], linestyle="none", marker="o", **look)
     for axis, ruler in ((axes.xaxis, ahead[0]), (axes.yaxis, ahead[1])):
         axis.set_ticks(*ruler.ticks(8))
     _ramp(axes, scale, by)
