@@ -336,14 +336,17 @@ def _dask_crew(client: Any, address: str, grid: Grid, window: Window) -> Crew:
             return 0
 
     def scatter() -> None:
-        if not count():
-            raise StorageError(f"{address}: the scheduler has no workers; start some with `dask worker {address}`, on each machine one")
-        market[:] = [client.scatter(grid, broadcast=True, hash=False)]
+        # A task finds a worker that lives, whereas data wait long for one that has just died. The others fetch the market from it and from each other.
+        try:
+            living = client.submit(platform.node, pure=False)
+            living.result(timeout=2 * PAUSE if market or count() else ANSWER)
+        except TimeoutError:
+            remedy = f"start some with `dask worker {address}`, on each machine one"
+            raise StorageError(f"{address}: the scheduler has no workers; {remedy}") from None
+        market[:] = [client.scatter(grid, workers=list(client.who_has([living])[living.key]), hash=False)]
 
     def lost() -> None:
         if market[0].status != "finished":  # it died with the last worker that had it
-            with suppress(TimeoutError):
-                client.wait_for_workers(1, timeout=2 * PAUSE)
             scatter()
 
     def told(error: BaseException) -> CarryError | None:

@@ -28,7 +28,7 @@ import pandas as pd
 from backtest._version import __version__
 from backtest.data.dataset import Dataset
 from backtest.errors import ParameterError
-from backtest.market import Market
+from backtest.market import Market, nanoseconds
 from backtest.rule import shown
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def market_text(market: Market) -> str:
 def _market_text(market: Market) -> str:
     writer, dataset = Writer(), market._dataset
     columns = [(f"{name} {column}", frame[column].to_numpy()) for name, frame in market._frames.items() for column in frame]
-    columns += [(f"{name} ts", frame.index.to_numpy()) for name, frame in market._frames.items()]
+    columns += [(f"{name} ts", nanoseconds(pd.DatetimeIndex(frame.index))) for name, frame in market._frames.items()]
     columns += [(f"{name} rates", rates) for name, rates in market._rates.items()]
     with ThreadPoolExecutor(4) as readers:  # hashing leaves Python's lock alone
         held = list(readers.map(lambda item: f"{item[0]} {array_text(item[1])}", columns))
@@ -107,7 +107,8 @@ def array_text(values: Any) -> str:
     """An array by its content."""
     values = np.asarray(values)
     if values.dtype.kind == "O":
-        return f"array of {digest(*map(Writer().text, values.ravel().tolist()))} {values.shape}"
+        writer = Writer()
+        return f"array of {digest(*map(writer.text, values.ravel().tolist()))} {values.shape}"
     data: Any = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     return f"array of {values.dtype} {values.shape} {digest(memoryview(data))}"
 
@@ -167,6 +168,8 @@ class Writer:
         if isinstance(value, pd.DataFrame):
             columns = [f"{name!r} {self.text(value[name])}" for name in value]
             return f"table[{self.text(value.index)}, {', '.join(columns)}]"
+        if isinstance(value, pd.DatetimeIndex):
+            return f"times[{value.dtype}, {array_text(nanoseconds(value))}]"  # as an array they would be objects, one by one
         if isinstance(value, pd.Series):
             return f"series[{self.text(value.index)}, {value.dtype}, {array_text(value.to_numpy())}]"
         if isinstance(value, pd.Index):

@@ -216,7 +216,6 @@ def leg_notes(market: Market, rule: Rule, execution: Execution) -> list[str]:
 
 def rule_record(market: Market, rule: Rule, execution: Execution, places: Mapping[str, int]) -> Any:
     """RULE: the rule and its execution as the kernel reads them. places: where its sides of the box and its index begin."""
-    record = np.zeros(1, k.RULE).view(np.recarray)
     perpetual = perpetual_of(rule)
     values = {
         **places,
@@ -259,9 +258,8 @@ def rule_record(market: Market, rule: Rule, execution: Execution, places: Mappin
         "transfer_fee": execution.transfer_fee,
         "top_up": execution.top_up or 0.0,
     }
-    for name, value in values.items():
-        record[name] = value
-    return record[0]
+    row = tuple(values.get(name, 0) for name in k.RULE.names or ())
+    return np.array([row], k.RULE).view(np.recarray)[0]
 
 
 def days(value: float | None) -> int:

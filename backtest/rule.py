@@ -11,6 +11,7 @@ import re
 import textwrap
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -288,17 +289,23 @@ def duration(name: str, value: Duration | None, *, zero: bool = False) -> int | 
     if value is None:
         return None
     try:
-        if not isinstance(value, pd.Timedelta) and not re.search(r"[A-Za-z]", value):
-            raise ValueError("a number without a unit")
-        length = pd.Timedelta(value)
-        if pd.isna(length):
-            raise ValueError("no time")
-        nanoseconds = length.as_unit("ns").value
+        nanoseconds = _parsed(value)
     except (ValueError, TypeError, OverflowError):
         raise ParameterError(f'{name} must be a duration like "30D" or "8h": {name}={shown(repr(value))}') from None
     if nanoseconds < 0 or (nanoseconds == 0 and not zero):
         raise ParameterError(f"{name} must be longer than zero: {name}={value!r}; leave it out for none")
     return min(int(nanoseconds), LONGEST)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(value: Duration) -> int:
+    """Nanoseconds of a duration; ValueError or TypeError for what is none."""
+    if not isinstance(value, pd.Timedelta) and not re.search(r"[A-Za-z]", value):
+        raise ValueError("a number without a unit")
+    length = pd.Timedelta(value)
+    if pd.isna(length):
+        raise ValueError("no time")
+    return length.as_unit("ns").value
 
 
 def instant(name: str, value: str | pd.Timestamp | None) -> pd.Timestamp | None:

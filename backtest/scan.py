@@ -12,6 +12,7 @@ found.table["sharpe"]
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -123,7 +124,7 @@ class Grid:
         parameters = {key: value for key, value in chosen.items() if key in own}
         changes = {key: value for key, value in chosen.items() if key not in own}
         strategy = self.base(**parameters) if isinstance(self.base, type) else with_parameters(self.base, **parameters)
-        return rule_of(strategy, self.market, **changes), strategy, changes
+        return copy(rule_of(strategy, self.market, **changes)), strategy, changes
 
     def _scan(self, group: "Group", out: "Table", threads: int) -> None:
         """Lay out what a group of rules reads, and scan all of them."""

@@ -147,7 +147,7 @@ def unfiltered(strategy: Strategy, market: Market, **changes: Any) -> tuple[Rule
         raise ParameterError(f"{type(strategy).__name__} must define rule(market): it has no such method; write one that returns a bt.Rule")
     rule: object = strategy.rule(market)
     if isinstance(rule, Rule):
-        return replace(rule, **changes), market
+        return (replace(rule, **changes) if changes else rule), market
     name = type(strategy).__name__
     if isinstance(rule, list | tuple | Mapping):
         remedy = "several rules are a book: give bt.run one strategy for each of them"

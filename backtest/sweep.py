@@ -29,6 +29,7 @@ from backtest.errors import CarryError, ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.luck import Luck, luck_of
 from backtest.market import DatasetInfo, Market
+from backtest.prepare import rate_index
 from backtest.rule import Duration, Rule, number, shown
 from backtest.scan import Grid, Scanned
 from backtest.simulate import MOST_CAPITAL
@@ -61,7 +62,7 @@ class Sweep:
     varied: the values or the range of each parameter that had several, in the order given; fixed: the others that were set. combinations: the parameters of
     those that ran. table: a row for each, index its parameters, columns `scan.STATISTICS`. daily: their equity at the start and at each midnight UTC, a
     column each. invalid: those that were refused, with `why`, the sentence. trials: how many were tried, for the odds.
-    baseline: T-bills on the same days, or cash where the dataset has no such series (`baseline_name`).
+    baseline: T-bills on the same days, or cash where the dataset has no such series (`baseline_name`); idle: an account that never trades.
     """
 
     strategy: str
@@ -79,12 +80,15 @@ class Sweep:
     trials: int
     baseline: pd.Series
     baseline_name: str
+    idle: pd.Series
 
     @cached_property
     def luck(self) -> Luck:
         """The odds that the best Sharpe ratio is luck, against the baseline."""
         equity = np.ascontiguousarray(self.daily.to_numpy().T)
-        return luck_of(equity, self.combinations, baseline=self.baseline.to_numpy(), name=self.baseline_name, trials=self.trials)
+        return luck_of(
+            equity, self.combinations, baseline=self.baseline.to_numpy(), name=self.baseline_name, idle=self.idle.to_numpy(), trials=self.trials
+        )
 
     @property
     def best(self) -> Best:
@@ -188,6 +192,7 @@ def swept(name: str, grid: Grid, varied: Mapping[str, Values], chosen: Sequence[
         trials=len(ran),
         baseline=baseline,
         baseline_name=baseline_name,
+        idle=idle_of(grid),
     )
 
 
@@ -198,6 +203,14 @@ def baseline_of(market: Market, capital: float) -> tuple[pd.Series, str]:
         return metrics.daily_equity(bills(market, capital).equity, start, capital), BILLS
     except CarryError:
         return metrics.daily_equity(pd.Series(capital, index=market.clock), start, capital), CASH
+
+
+def idle_of(grid: Grid) -> pd.Series:
+    """Equity of an account that never trades, at the days of daily equity: what any combination earns without doing anything."""
+    execution, market = grid.execution or Execution(), grid.market
+    earned = rate_index(market, execution.idle_rate, "risk_free", [])
+    start = pd.Timestamp(market.start, tz="UTC")
+    return metrics.daily_equity(pd.Series(grid.capital * (1.0 + earned[1:]), index=market.clock), start, grid.capital)
 
 
 def checked_strategy(strategy: object) -> type[Strategy] | Strategy:

@@ -262,7 +262,7 @@ def sweep_lines(found: dict[str, Any]) -> list[str]:
     return [
         *lines,
         f"| after the second, while the first is still held | {again['peak']:,.0f} |",
-        f"| of it the result | {found['result']:,.0f} |",
+        f"| of it the result | {short(found['result'])} |",
     ]
 
 

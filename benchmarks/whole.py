@@ -4,12 +4,13 @@ Functions of the package are wrapped by clocks: the outermost that runs has the 
 """
 
 import json
-import resource
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grids
@@ -27,7 +28,7 @@ STEPS = {
     "statistics": ("Part.report",),
 }
 REST, ODDS = "tables, index, baseline", "odds of luck"
-MEBI = 1024.0  # ru_maxrss is in KiB
+MEBI = 1024.0**2
 
 
 def measured(bars: int, sides: tuple[int, int, int], threads: int) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def worker(bars: int, sides: tuple[int, int, int], threads: int) -> dict[str, An
         }
     found["combinations"], found["trades"] = len(swept.table), float(swept.table["trades"].mean())
     found["jumped"] = float(swept.table["jumped"].mean())
-    found["result"] = (swept.daily.to_numpy().nbytes + swept.table.to_numpy().nbytes) / MEBI**2
+    found["result"] = (swept.daily.to_numpy().nbytes + swept.table.to_numpy().nbytes) / MEBI
     return found
 
 
@@ -83,7 +84,14 @@ def sweep(market: bt.Market, sides: tuple[int, int, int], threads: int) -> bt.Sw
 
 
 def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBI
+    """Of this process; `getrusage` would tell of the one that started it as well, where that had more."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024.0 * int(re.findall(r"VmHWM:\s+(\d+)", status.read_text())[0]) / MEBI
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / MEBI if sys.platform == "darwin" else 1024.0 * most / MEBI
 
 
 class Clocks:

@@ -2,6 +2,7 @@
 
 case = plain_case(7)
 labels = agree(case)      # AssertionError where they differ; what each of its rules did
+agree_between(case, 10, 40)
 
 Cases are those of `generators` and `generator_desk`, with the judge's terms written over the venue's as `bridge` does it.
 """
@@ -9,14 +10,14 @@ Cases are those of `generators` and `generator_desk`, with the judge's terms wri
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import generators
 import numpy as np
 import pandas as pd
 from bridge import PLAIN, build_market, chosen_rule, comparable, dated_terms, execution
-from generator_desk import Beside, Desk, desk_case
+from generator_desk import Desk, desk_case
 from naive import NaiveMarket, NaiveRule
 
 import backtest as bt
@@ -62,18 +63,48 @@ class Longer(generators.Maker):
 
 
 def plain_case(seed: int) -> Case:
-    return made(Desk(*generators.case(seed), PLAIN), seed)
+    """Legs, expiries, limits; in every third other fees and tiers from the middle on, in every other one no cross margin, so that trades are taken whole."""
+    market, rule, capital = generators.case(seed)
+    if seed % 3 == 0:
+        changes = [(market.stamps[len(market.stamps) // 2], {"tiers": [(0.0, 0.05, 0.0)], "fee": 0.002, "delivery_fee": 0.001})]
+        long, short = (slot and replace(slot, changes=changes) for slot in (rule.long, rule.short))
+        rule = replace(rule, long=long, short=short)
+    market = falling(market) if seed % 5 == 0 else market
+    if seed % 2 == 0 and rule.margin == "cross":
+        rule = replace(rule, margin="isolated" if seed % 4 else "off")
+    return made(Desk(market, rule, capital, PLAIN), seed)
 
 
 def long_case(seed: int) -> Case:
-    return made(Desk(*Longer(random.Random(seed)).case(), PLAIN), seed)
+    """Plain ones over some blocks of blocks, of which most trade calmly."""
+    market, rule, capital = Longer(random.Random(seed)).case()
+    if seed % 4:
+        rule = replace(rule, margin="off", leverage=1.0, size=min(rule.size, 0.9), max_hold=None)
+    return made(Desk(falling(market) if seed % 5 == 0 else market, rule, capital, PLAIN), seed)
+
+
+def falling(market: NaiveMarket) -> NaiveMarket:
+    """Idle cash costs something."""
+    return replace(market, idle_rate=[(time, -rate) for time, rate in market.idle_rate])
 
 
 def desk(seed: int) -> Case:
+    """Everything that an order, a wallet or a contract can meet; nearly all have something that no level of the box tells."""
     return made(desk_case(seed), seed)
 
 
-def made(case: Desk, seed: int, count: int = 4) -> Case:
+def boxed(seed: int) -> Case:
+    """The same without that, so that the steps jump."""
+    market, rule, capital, beside = desk_case(seed)
+    walking = ("exposure", "drawdown", "pause", "max_spread", "min_depth", "top_up", "deleveraged_at", "wallets")
+    rule = replace(rule, **dict.fromkeys(walking), deleveraged_gap=0.0)
+    if len(market.coin_open) == 0 and seed % 2:
+        rule = replace(rule, scale=None)
+    beside = beside._replace(available=None, recalled_at=None)
+    return made(Desk(replace(market, borrow_available=()), rule, capital, beside), seed)
+
+
+def made(case: Desk, seed: int, count: int = 3) -> Case:
     """The case's rule, and others that differ in a few levels, sizes and durations."""
     market, rule, capital, beside = case
     rule = comparable(rule)
@@ -227,6 +258,7 @@ def done(found: Scanned, number: int, result: Result) -> set[str]:
     labels |= {"both sides"} if len(set(log.trades["side"])) > 1 else set()
     labels |= {"several pairs"} if len(set(log.trades["pair"])) > 1 else set()
     labels |= {"no trade"} if len(mine) == 0 else set()
+    labels |= {"a rate below 0"} if (np.diff(prepared.tapes.rates) < 0.0).any() else set()
     sources = result.attribution.iloc[-1]
     labels |= {f"source:{name}" for name in k.SOURCES if sources[name] != 0.0}
     labels |= {"interest lost"} if sources["financing"] < 0.0 else set()
@@ -279,6 +311,8 @@ def run_between(prepared: Prepared, capital: float, first: int, final: int) -> R
     ledger_rows, fills, trades = (np.zeros((1, room), kind) for kind in (k.LEDGER, k.FILL, k.TRADE))
     row = ledger_rows[0, 0]
     row["bar"], row["balance"], row["rate_reference"], row["constant"] = first, capital, reference, capital - capital * reference
+    for name in ("long_unit", "short_unit", "long_share", "short_share"):
+        row[name] = 1.0
     accounts["changes"] = 1
     bar = k.advance(accounts, legs, rules, joint.terms, pool[0], joint.tapes, prepared.market.start, ledger_rows, fills, trades, first, final, True)
     assert bar == final
@@ -299,16 +333,12 @@ def statistics_between(result: Result, first: int, final: int) -> dict[str, floa
         **metrics.activity((positions["contract"] != "").to_numpy(), market.years[first:final], traded, equity),
         **metrics.trade_statistics(result.trades),
         "spot_beta": np.nan if spot is None else metrics.spot_beta(equity, start, result.capital, market.last_known(spot)[first:final]),
-        "hedged_share": np.nan if np.isnan(result.hedged_share) and not held(result) else hedged if paired(result) else np.nan,
+        "hedged_share": hedged if paired(result) else np.nan,
         "final_equity": float(equity.iloc[-1]),
         "liquidations": float((closed["reason"] == "liquidation").sum()),
         "sum_of_squares": float(np.square(np.diff(equity, prepend=result.capital)).sum()),
         **{str(name): float(amount) for name, amount in result.attribution.iloc[final - 1].items()},
     }
-
-
-def held(result: Result) -> bool:
-    return bool((result.positions["contract"] != "").any())
 
 
 def paired(result: Result) -> bool:

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -55,6 +55,13 @@ def local() -> Iterator[Any]:
         yield one
 
 
+@pytest.fixture
+def address(local: Any) -> str:
+    """Of the scheduler, when both workers are there: they come again where a test has killed them."""
+    until(lambda: len([one for one in local.scheduler.workers.values() if one.status.name == "running"]) == 2)
+    return str(local.scheduler_address)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small chunks, of which few run before the workers begin."""
@@ -74,8 +81,8 @@ def workers_of(log: Path) -> Counter[int]:
     return Counter(pid for line in lines if line.endswith("]") and (pid := json.loads(line)[0]) != os.getpid())
 
 
-def test_workers_give_what_one_call_gives(market: Market, whole: Scanned, local: Any, tmp_path: Path) -> None:
-    same(carried_out(counted(market, tmp_path), combinations(), cluster=local.scheduler_address, store=tmp_path / "store"), whole)
+def test_workers_give_what_one_call_gives(market: Market, whole: Scanned, address: str, tmp_path: Path) -> None:
+    same(carried_out(counted(market, tmp_path), combinations(), cluster=address, store=tmp_path / "store"), whole)
     assert Counter(ran(tmp_path / "log")) == Counter(labels(combinations())), "each once"
     assert len(workers_of(tmp_path / "log")) == 2
     assert sum(workers_of(tmp_path / "log").values()) >= 35
@@ -83,12 +90,12 @@ def test_workers_give_what_one_call_gives(market: Market, whole: Scanned, local:
     assert len(ran(tmp_path / "log")) == 40, "nobody is asked for what is there"
 
 
-def killed_on_the_way(log: Path, more: int, count: int = 1) -> Thread:
+def killed_on_the_way(log: Path, more: int, victims: Callable[[], list[int]]) -> Thread:
     """Kill some workers when so many combinations have begun on them."""
 
     def kill() -> None:
-        until(lambda: sum(workers_of(log).values()) >= more and len(workers_of(log)) >= count)
-        for pid, _ in workers_of(log).most_common(count):
+        until(lambda: sum(workers_of(log).values()) >= more)
+        for pid in victims():
             os.kill(pid, signal.SIGKILL)
 
     thread = Thread(target=kill)
@@ -96,42 +103,48 @@ def killed_on_the_way(log: Path, more: int, count: int = 1) -> Thread:
     return thread
 
 
-def test_a_worker_that_is_killed_costs_only_its_chunk(market: Market, whole: Scanned, local: Any, tmp_path: Path) -> None:
-    killing = killed_on_the_way(tmp_path / "log", 8)
-    same(carried_out(counted(market, tmp_path), combinations(), cluster=local.scheduler_address), whole)
+def test_a_worker_that_is_killed_costs_only_its_chunk(market: Market, whole: Scanned, address: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    killing = killed_on_the_way(log, 8, lambda: [pid for pid, _ in workers_of(log).most_common(1)])
+    same(carried_out(counted(market, tmp_path), combinations(), cluster=address), whole)
     killing.join()
-    times = Counter(ran(tmp_path / "log"))
+    times = Counter(ran(log))
     assert set(times) == set(labels(combinations()))
     assert 40 <= sum(times.values()) <= 40 + 12, "what the other worker had is not run again"
 
 
-def test_when_all_workers_are_killed_the_market_is_sent_again(market: Market, whole: Scanned, local: Any, tmp_path: Path) -> None:
-    killing = killed_on_the_way(tmp_path / "log", 8, count=2)
-    same(carried_out(counted(market, tmp_path), combinations(), cluster=local.scheduler_address), whole)
+def test_when_all_workers_are_killed_the_market_is_sent_again(
+    market: Market, whole: Scanned, local: Any, address: str, tmp_path: Path
+) -> None:
+    killing = killed_on_the_way(tmp_path / "log", 8, lambda: [nanny.pid for nanny in local.workers.values()])
+    same(carried_out(counted(market, tmp_path), combinations(), cluster=address), whole)
     killing.join()
     assert set(ran(tmp_path / "log")) == set(labels(combinations()))
 
 
-def test_a_chunk_that_kills_its_workers_is_given_up_with_a_sentence(market: Market, whole: Scanned, local: Any, tmp_path: Path) -> None:
+def test_a_chunk_that_kills_its_workers_is_given_up_with_a_sentence(
+    market: Market, whole: Scanned, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "TRIES", 2)
     grid, store = counted(market, tmp_path, deadly=0.0006, pause=0.01), tmp_path / "store"
     told = (
-        rf"^{local.scheduler_address}: a chunk of combinations was lost with its worker 4 times; give the workers more memory \(--memory-limit\), fewer threads, "
+        rf"^{address}: a chunk of combinations was lost with its worker 2 times; give the workers more memory \(--memory-limit\), fewer threads, "
         r"or look into their logs; \d+ of 40 combinations are finished and kept in .*store, and the same call goes on from there$"
     )
     with pytest.raises(StorageError, match=told):
-        carried_out(grid, combinations(), cluster=local.scheduler_address, store=store)
+        carried_out(grid, combinations(), cluster=address, store=store)
     done, before = finished_in(store), len(ran(tmp_path / "log"))
     assert len(done) > 5
-    same(carried_out(replace(grid, deadly=None), combinations(), cluster=local.scheduler_address, store=store), whole)
+    same(carried_out(replace(grid, deadly=None), combinations(), threads=1, store=store), whole)
     assert not {text_of(label) for label in ran(tmp_path / "log")[before:]} & done
 
 
-def test_a_strategy_of_a_script_runs_on_a_cluster(place: str, local: Any, tmp_path: Path) -> None:
-    done = run_script(tmp_path, place, local.scheduler_address)
+def test_a_strategy_of_a_script_runs_on_a_cluster(place: str, address: str, tmp_path: Path) -> None:
+    done = run_script(tmp_path, place, address)
     assert (done.returncode, done.stdout) == (0, "alike\n"), done.stderr
 
 
-def test_a_mistake_in_a_strategy_comes_through_as_it_is(market: Market, local: Any) -> None:
+def test_a_mistake_in_a_strategy_comes_through_as_it_is(market: Market, address: str) -> None:
     class Broken(Fade):
         def rule(self, market: Market) -> bt.Rule:
             if self.enter > 0.0008:
@@ -139,18 +152,18 @@ def test_a_mistake_in_a_strategy_comes_through_as_it_is(market: Market, local: A
             return super().rule(market)
 
     with pytest.raises(KeyError, match="mine"):
-        carried_out(Grid(Broken, market, 1e5, None, {}), combinations(), cluster=local.scheduler_address)
+        carried_out(Grid(Broken, market, 1e5, None, {}), combinations(), cluster=address)
 
 
-def test_the_time_it_takes_is_known_before_it_starts_there(market: Market, local: Any, tmp_path: Path) -> None:
+def test_the_time_it_takes_is_known_before_it_starts_there(market: Market, address: str, tmp_path: Path) -> None:
     with pytest.raises(
         ParameterError, match=r"^38 more combinations take about .* seconds \(.* each, [12] at once\) and longest=1 seconds allows \d+: "
     ):
-        carried_out(counted(market, tmp_path, pause=0.2), combinations(), cluster=local.scheduler_address, longest="1s")
+        carried_out(counted(market, tmp_path, pause=0.2), combinations(), cluster=address, longest="1s")
     assert workers_of(tmp_path / "log") == Counter()
 
 
-def test_a_worker_without_the_dataset_refuses_the_work_and_not_the_combinations(local: Any, tmp_path: Path) -> None:
+def test_a_worker_without_the_dataset_refuses_the_work_and_not_the_combinations(address: str, tmp_path: Path) -> None:
     market = bt.load_market(write(tmp_path, ether(seed=5)))
     grid = counted(market, tmp_path)
     grid.run(combinations(1, 1))  # what is needed of it is read
@@ -159,7 +172,7 @@ def test_a_worker_without_the_dataset_refuses_the_work_and_not_the_combinations(
         DataError,
         match=r"^a worker can't read the dataset: .*there is no dataset here.*put it where all workers see it by the same path, or behind a URL",
     ):
-        carried_out(grid, combinations(), cluster=local.scheduler_address)
+        carried_out(grid, combinations(), cluster=address)
 
 
 # ---------------------------------------------------------------- no cluster
@@ -184,7 +197,8 @@ def test_what_is_no_address_is_refused(market: Market, monkeypatch: pytest.Monke
         carried_out(grid, combinations(), cluster=address)
 
 
-def test_a_scheduler_without_workers_is_told(market: Market, tmp_path: Path) -> None:
+def test_a_scheduler_without_workers_is_told(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ANSWER", 0.5)
     with new_cluster(0) as empty:
         told = rf"^{empty.scheduler_address}: the scheduler has no workers; start some with `dask worker {empty.scheduler_address}`, on each machine one$"
         with pytest.raises(StorageError, match=told):

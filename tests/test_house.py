@@ -23,7 +23,7 @@ ORDER = (
 )  # fmt: skip
 # Imports to the right happen in a function, when the user asks for what stands there; these are all of them.
 ASKED_FOR = {
-    ("strategy", "simulate"), ("strategy", "stress"), ("strategy", "causality"), ("result", "baselines"), ("book_result", "baselines"), ("compare", "report"), ("sweep", "report"), ("forward", "report"), ("purged", "report"), ("search", "report"), ("strategy", "script"), ("stress", "report"), ("result", "report"), ("overview", "report"),
+    ("strategy", "simulate"), ("strategy", "stress"), ("strategy", "causality"), ("result", "baselines"), ("book_result", "baselines"), ("compare", "report"), ("sweep", "report"), ("forward", "report"), ("purged", "report"), ("strategy", "script"), ("stress", "report"), ("result", "report"), ("overview", "report"),
 }  # fmt: skip
 
 LONGEST_FILE, LONGEST_FUNCTION = 600, 80

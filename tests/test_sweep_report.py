@@ -927,3 +927,11 @@ def test_combinatorial_paths_have_a_page_and_json(count: int, tmp_path: Path) ->
     assert np.shape(document["daily"]["paths"]) == (9, 60)
     written = texts(forward_figures.paths_figure(paths))
     assert {"promised in sample, 2.00", "Equity of 9 paths, USDT", "median"} <= set(written)
+
+
+def test_paths_that_are_nearly_alike_are_bars_that_can_be_seen() -> None:
+    paths = split()
+    paths.sharpes = pd.Series([10.66, 10.70, 10.71])
+    paths.promised = 11.2
+    low, high = forward_figures.paths_figure(paths).axes[1].get_xlim()
+    assert 10.0 < low < high < 12.0

@@ -195,6 +195,8 @@ def value_of(where: str, key: str, text: str, hint: Any) -> Any:
 
 def gathered(given: object, base: type[Some], kinds: Mapping[str, type[Some]]) -> tuple[Some, ...]:
     """The filters, or sizers, that a user gives: one, a text, or several of them. ParameterError for what is none, and for one that stands twice."""
+    if given == ():
+        return ()
     what = base.__name__.lower()
     example = next(iter(kinds.values()))()
     remedy = f'give bt.{type(example).__name__}(), or a text as "{example}"'

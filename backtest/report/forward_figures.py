@@ -27,6 +27,7 @@ PANELS = 8  # parameters that are drawn
 DIVIDED = 60  # windows: of more no border is drawn
 PATHS = 60  # lines of combinatorial paths
 FEW, FAR = 6, 2.0  # values of which none is too far out; of the span of four fifths of them: what lies farther out stands at the axis' edge
+NARROWEST = 0.5  # span of the bars of the paths' Sharpe ratios
 LETTERS = 12  # of a value beside its axis
 
 
@@ -229,19 +230,16 @@ def paths_figure(paths: Combinatorial) -> "Figure":
 def _spread(axes: "Axes", paths: Combinatorial, sharpes: Floats) -> None:
     """The histogram of the paths' Sharpe ratios."""
     if len(sharpes):
-        axes.hist(
-            sharpes, bins=min(30, max(5, math.ceil(2.0 * math.sqrt(len(sharpes))))), color=style.colour("blue"), alpha=0.55, linewidth=0
-        )
-        axes.axvline(
-            float(np.mean(sharpes)),
-            color=style.colour("blue"),
-            linewidth=1.8,
-            label=f"mean of the paths, {number(float(np.mean(sharpes)))}",
-        )
+        low, high = float(sharpes.min()), float(sharpes.max())
+        mean, room = float(np.mean(sharpes)), max(0.0, NARROWEST - (high - low)) / 2.0
+        bins = min(30, max(5, math.ceil(2.0 * math.sqrt(len(sharpes)))))
+        axes.hist(sharpes, bins=bins, range=(low - room, high + room), color=style.colour("blue"), alpha=0.55, linewidth=0)
+        axes.axvline(mean, color=style.colour("blue"), linewidth=1.8, label=f"mean of the paths, {number(mean)}")
+        if low < max(high - low, NARROWEST):  # far from zero its line would squeeze the bars
+            axes.axvline(0.0, color=style.colour("muted"), linewidth=0.8)
     if math.isfinite(paths.promised):
         label = f"promised in sample, {number(paths.promised)}"
         axes.axvline(paths.promised, color=style.colour("orange"), linewidth=1.8, linestyle=(0, (4, 2)), label=label)
-    axes.axvline(0.0, color=style.colour("muted"), linewidth=0.8)
     axes.set_title("Sharpe ratios of the paths")
     axes.grid(visible=False, axis="x")
     whole_ticks(axes)

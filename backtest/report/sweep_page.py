@@ -170,7 +170,14 @@ def odds_cards(luck: Luck) -> list[tuple[str, str, str]]:
         ),
     ]
     if luck.plateau is not None:
-        cards.append((f"{luck.plateau.neighbours} neighbours lose", number(luck.plateau.median_loss), "of Sharpe, in the median"))
+        count = luck.plateau.neighbours
+        cards.append(
+            (
+                f"{count} neighbours lose" if count > 1 else "its neighbour loses",
+                number(luck.plateau.median_loss),
+                "of Sharpe, in the median",
+            )
+        )
     return [(label, text.replace("-", "−"), meaning) for label, text, meaning in cards]
 
 
