@@ -111,6 +111,7 @@ from backtest.signals import (
     volume_delta,
     zscore,
 )
+from backtest.space import Range, between
 from backtest.strategy import Strategy, main, on
 from backtest.stress import StressTest, stress
 from backtest.sweep import Sweep, sweep
@@ -118,32 +119,43 @@ from backtest.sweep import Sweep, sweep
 if TYPE_CHECKING:
     from backtest.book_result import BookResult
     from backtest.causality import CausalityCheck, check_causality
+    from backtest.forward import WalkForward, walk_forward
+    from backtest.luck import Luck
+    from backtest.purged import Combinatorial, combinatorial
     from backtest.result import Result
     from backtest.simulate import run
+    from backtest.study import Search, search
 
 
 __all__ = [
-    "SIGNALS", "BasisGap", "Book", "BookResult", "CarryError", "Cascade", "CausalityCheck", "Comparison", "Crowding",
+    "SIGNALS", "BasisGap", "Book", "BookResult", "CarryError", "Cascade", "CausalityCheck", "Combinatorial", "Comparison", "Crowding",
     "CrowdingFilter", "DataError", "Deleveraging", "EventFilter", "Execution", "Filter", "FundingFlip", "FundingWindow", "Leg",
-    "LeverageFilter", "LiquiditySizer", "Margin", "Market", "OpenInterestFilter", "Outage", "Overview", "ParameterError",
-    "PercentileSizer", "Quadrant", "Reason", "Recall", "Regime", "RegimeFilter", "Result", "Rule", "Scenario", "Shape", "Sides",
-    "Sizer", "SlowTransfers", "Spreads", "StorageError", "Strategy", "StressTest", "Sweep", "VolatilitySizer", "VolumeDeltaFilter",
-    "Weighting", "WorstCase", "__version__", "annualized_funding", "annualized_premium", "basket_contributions", "basket_weights",
-    "break_even_premium", "breakout", "by_regime", "change", "check_causality", "compare", "constant_maturity", "contango",
+    "LeverageFilter", "LiquiditySizer", "Luck", "Margin", "Market", "OpenInterestFilter", "Outage", "Overview", "ParameterError",
+    "PercentileSizer", "Quadrant", "Range", "Reason", "Recall", "Regime", "RegimeFilter", "Result", "Rule", "Scenario", "Search", "Shape", "Sides",
+    "Sizer", "SlowTransfers", "Spreads", "StorageError", "Strategy", "StressTest", "Sweep", "VolatilitySizer", "VolumeDeltaFilter", "WalkForward",
+    "Weighting", "WorstCase", "__version__", "annualized_funding", "annualized_premium", "basket_contributions", "basket_weights", "between",
+    "break_even_premium", "breakout", "by_regime", "change", "check_causality", "combinatorial", "compare", "constant_maturity", "contango",
     "crossing", "crowding", "cumulative_volume_delta", "current_funding", "days_to_expiry", "depth", "financing_rate",
     "futures_vs_perpetual", "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio", "load_market", "long_short_ratio",
     "macro_trend", "main", "moving_average", "near_event", "near_expiry", "net_carry", "on", "open_interest", "overview", "pairs",
     "param", "percentile", "premium", "premium_indicator", "quadrant", "realised_volatility", "regime", "regime_reason",
-    "relative_volume", "run", "signal", "size_by_liquidity", "size_by_percentile", "size_by_volatility", "speed", "spot_lead",
+    "relative_volume", "run", "search", "signal", "size_by_liquidity", "size_by_percentile", "size_by_volatility", "speed", "spot_lead",
     "spread", "stay_carry", "stress", "sweep", "term_curvature", "term_shape", "term_slope", "traded", "traded_volume", "trend_slope",
-    "trend_t", "venue_closed", "volume_delta", "zscore",
+    "trend_t", "venue_closed", "volume_delta", "walk_forward", "zscore",
 ]  # fmt: skip
 _COMPILED = {
     "BookResult": "backtest.book_result",
     "CausalityCheck": "backtest.causality",
+    "Combinatorial": "backtest.purged",
+    "Luck": "backtest.luck",
     "Result": "backtest.result",
+    "Search": "backtest.study",
+    "WalkForward": "backtest.forward",
     "check_causality": "backtest.causality",
+    "combinatorial": "backtest.purged",
     "run": "backtest.simulate",
+    "search": "backtest.study",
+    "walk_forward": "backtest.forward",
 }  # imported when first used: numba takes a third of a second
 
 

@@ -47,7 +47,7 @@ def dumps(value: Any) -> bytes:
     """A value as bytes, also of classes of a script or a notebook where cloudpickle is installed. Raises ParameterError where it can't be sent."""
     try:
         try:
-            import cloudpickle  # type: ignore[import-untyped]
+            import cloudpickle
 
             return bytes(cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
         except ImportError:
@@ -326,7 +326,7 @@ def on_cluster(address: str, grid: Grid, window: Window) -> Iterator[Crew]:
 
 
 def _dask_crew(client: Any, address: str, grid: Grid, window: Window) -> Crew:
-    executor, expected = client.get_executor(pure=False), engine()
+    expected = engine()
     market: list[Any] = []  # the scattered grid
 
     def count() -> int:
@@ -361,5 +361,21 @@ def _dask_crew(client: Any, address: str, grid: Grid, window: Window) -> Crew:
             return ParameterError(f"{address}: a worker lacks what the strategy needs ({error}); install the same packages everywhere")
         return None
 
+    def submit(chunk: Sent) -> "Future[tuple[Scanned, float]]":
+        """As an executor would; Dask's own leaves a future waiting for ever whose task was lost with the market."""
+        given: Future[tuple[Scanned, float]] = Future()
+        given.set_running_or_notify_cancel()
+
+        def done(task: Any) -> None:
+            try:
+                given.set_result(task.result())
+            except BaseException as error:
+                given.set_exception(error)
+
+        task = client.submit(worked, market[0], chunk, window, expected, pure=False)
+        task.add_done_callback(done)
+        vars(given)["task"] = task  # it is released with the last who knows it
+        return given
+
     scatter()
-    return Crew(lambda chunk: executor.submit(worked, market[0], chunk, window, expected), count, told, lost)
+    return Crew(submit, count, told, lost)

@@ -44,8 +44,8 @@ def user_errors() -> Iterator[None]:
     except CarryError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped; what was there is as it was", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped; what was there is as it was", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -44,7 +44,11 @@ def join(prepared: Sequence[Prepared]) -> Joint:
         return Joint(prepared[0].tapes, rules, prepared[0].terms, pairs_at, periods_at, derivatives)
     terms = np.concatenate([np.asarray(one.terms) for one in prepared]).view(np.recarray)
     tapes = [one.tapes for one in prepared]
-    sizes = [[len(one.tapes.pair_index) - int(one.rule_record["index_minus"]) for one in prepared], [one.long.shape[1] for one in tapes], [one.short.shape[1] for one in tapes]]
+    sizes = [
+        [len(one.tapes.pair_index) - int(one.rule_record["index_minus"]) for one in prepared],
+        [one.long.shape[1] for one in tapes],
+        [one.short.shape[1] for one in tapes],
+    ]
     move_sides(rules, tapes, sizes)
     return Joint(tapes_of(tapes, stride, pairs_at, sizes), rules, terms, pairs_at, periods_at, derivatives)
 

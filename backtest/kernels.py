@@ -1513,6 +1513,8 @@ def load_pair(account: Record, rule: Record, box: Floats, index: Floats, scale: 
 @kernel
 def first_at(stamps: npt.NDArray[np.int64], instant: int, t: int) -> int:
     """First bar from t on whose stamp is at or after the instant; NEVER if the data end before. On an even clock it is where it should be."""
+    if t >= stamps.shape[0]:
+        return NEVER
     length = stamps[t] - stamps[t - 1] if t > 0 else DAY
     guess = t + (instant - stamps[t] + length - 1) // length
     if t < guess < stamps.shape[0] and stamps[guess - 1] < instant <= stamps[guess]:
@@ -1986,7 +1988,9 @@ SEGMENT = np.dtype(
     [("begin", i8), ("end", i8), ("constant", f8), ("coefficient", f8), ("balance", f8), ("borrowing", i8), ("at", i8)], align=True
 )
 BLOCK = np.dtype([("low", f8), ("high", f8)], align=True)  # extremes of an index in a block
-SUMS = np.dtype([("squares", f8), ("with_borrow", f8), ("with_idle", f8), ("values", f8)], align=True)  # of an index, of all before a position
+SUMS = np.dtype(
+    [("squares", f8), ("with_borrow", f8), ("with_idle", f8), ("values", f8)], align=True
+)  # of an index, of all before a position
 MONEY = np.dtype(
     [("borrow_squares", f8), ("borrow_values", f8), ("idle_squares", f8), ("idle_values", f8), ("years", f8)], align=True
 )  # the same of the rates' indices, of all before a bar; and the time
@@ -1999,7 +2003,9 @@ class Sums(NamedTuple):
     large: npt.NDArray[np.void]  # BLOCK per LARGE
     close_small: npt.NDArray[np.void]  # the same of the closes of the slot that sizes are counted in, by its positions
     close_large: npt.NDArray[np.void]
-    pair_sums: npt.NDArray[np.void]  # SUMS per position: squares of the index's steps, their products with the rates' steps, the index itself
+    pair_sums: npt.NDArray[
+        np.void
+    ]  # SUMS per position: squares of the index's steps, their products with the rates' steps, the index itself
     money: npt.NDArray[np.void]  # MONEY per bar, one more
     rising: npt.NDArray[np.bool_]  # [BORROW | IDLE]: whether no rate is negative
     days: npt.NDArray[np.int64]  # the bars whose equity is a day's
@@ -2071,7 +2077,9 @@ def fold_extremes(state: Record, begin: int, end: int, constant: float, coeffici
     while t < end:
         i = at + t
         stop, whole_block = min(end, (i | (LARGE - 1)) + 1 - at), i & (LARGE - 1) == 0
-        if fold_block(state, large[i >> LARGE_BITS], t, stop, whole_block and stop - t == LARGE, constant, coefficient, balance, money, rates):
+        if fold_block(
+            state, large[i >> LARGE_BITS], t, stop, whole_block and stop - t == LARGE, constant, coefficient, balance, money, rates
+        ):
             t = stop
             continue
         while t < stop:
@@ -2113,7 +2121,10 @@ def fold(state: Record, segment: Record, index: Floats, rates: Floats, sums: Sum
     while state.day < days.shape[0] and days[state.day] < end:
         daily[state.day] = level_at(days[state.day], constant, coefficient, balance, money, at, index, rates)
         state.day += 1
-    opening, closing = level_at(begin, constant, coefficient, balance, money, at, index, rates), level_at(end - 1, constant, coefficient, balance, money, at, index, rates)
+    opening, closing = (
+        level_at(begin, constant, coefficient, balance, money, at, index, rates),
+        level_at(end - 1, constant, coefficient, balance, money, at, index, rates),
+    )
     mark(state, opening)
     bars, rate_here, rate_next, rate_there = end - begin, sums.money[begin], sums.money[begin + 1], sums.money[end]
     if money == BORROW:
@@ -2145,7 +2156,10 @@ def fold_loose(state: Record, begin: int, end: int, row: Record, terms: npt.NDAr
                coin: Floats, rates: Floats, sums: Sums, daily: Floats) -> None:  # fmt: skip
     """Bars at which the legs don't cancel out into the pair's index, one by one, from the ledger's row."""
     money, coins, days = BORROW if row.borrowing != 0 else IDLE, row.long_coins + row.short_coins, lent(sums.days)
-    long_accrual, short_accrual = ACCRUAL_LONG if row.long_quantity > 0.0 else ACCRUAL_SHORT, ACCRUAL_LONG if row.short_quantity > 0.0 else ACCRUAL_SHORT
+    long_accrual, short_accrual = (
+        ACCRUAL_LONG if row.long_quantity > 0.0 else ACCRUAL_SHORT,
+        ACCRUAL_LONG if row.short_quantity > 0.0 else ACCRUAL_SHORT,
+    )
     for t in range(begin, end):
         value = row.constant + row.balance * rates[money, t + 1]
         if row.long_quantity != 0.0:
@@ -2153,7 +2167,9 @@ def fold_loose(state: Record, begin: int, end: int, row: Record, terms: npt.NDAr
             value += row.long_quantity * ((long_coin[VALUE_CLOSE, i] if terms[0].inverse != 0 else long[CLOSE, i]) + long[long_accrual, i])
         if row.short_quantity != 0.0:
             i = pair.short_start + t
-            value += row.short_quantity * ((short_coin[VALUE_CLOSE, i] if terms[1].inverse != 0 else short[CLOSE, i]) + short[short_accrual, i])
+            value += row.short_quantity * (
+                (short_coin[VALUE_CLOSE, i] if terms[1].inverse != 0 else short[CLOSE, i]) + short[short_accrual, i]
+            )
         if coins != 0.0:
             value += coins * coin[COIN_CLOSE, t]
         mark(state, value)
@@ -2350,10 +2366,25 @@ def whole_side(number: int, state: Record, rule: Record, long: Record, short: Re
 @routine
 def hand_over(state: Record, account: Record, long: Record, short: Record, pool: Record, row: Record) -> None:
     """The flat account goes from the scan to the step."""
-    account.price_long, account.price_short, account.legging, account.funding = state.price_long, state.price_short, state.legging, state.funding
+    account.price_long, account.price_short, account.legging, account.funding = (
+        state.price_long,
+        state.price_short,
+        state.legging,
+        state.funding,
+    )
     account.financing, account.idle_cash, account.borrow, account.staking = state.financing, state.idle_cash, state.borrow, state.staking
-    account.fees, account.slippage, account.settlement, account.liquidation = state.fees, state.slippage, state.settlement, state.liquidation
-    account.balance, account.borrowing, account.rate_reference, account.constant = state.balance, state.borrowing, state.reference, state.constant
+    account.fees, account.slippage, account.settlement, account.liquidation = (
+        state.fees,
+        state.slippage,
+        state.settlement,
+        state.liquidation,
+    )
+    account.balance, account.borrowing, account.rate_reference, account.constant = (
+        state.balance,
+        state.borrowing,
+        state.reference,
+        state.constant,
+    )
     account.coefficient, account.hedged, account.phase = 0.0, 0, FLAT
     account.idle_until, account.exit_time = state.idle_until, state.exit_time
     account.period, account.period_end = state.period, state.period_end
@@ -2367,10 +2398,25 @@ def hand_over(state: Record, account: Record, long: Record, short: Record, pool:
 @routine
 def take_over(state: Record, account: Record, t: int) -> None:
     """The flat account comes back."""
-    state.price_long, state.price_short, state.legging, state.funding = account.price_long, account.price_short, account.legging, account.funding
+    state.price_long, state.price_short, state.legging, state.funding = (
+        account.price_long,
+        account.price_short,
+        account.legging,
+        account.funding,
+    )
     state.financing, state.idle_cash, state.borrow, state.staking = account.financing, account.idle_cash, account.borrow, account.staking
-    state.fees, state.slippage, state.settlement, state.liquidation = account.fees, account.slippage, account.settlement, account.liquidation
-    state.balance, state.borrowing, state.reference, state.constant = account.balance, account.borrowing, account.rate_reference, account.constant
+    state.fees, state.slippage, state.settlement, state.liquidation = (
+        account.fees,
+        account.slippage,
+        account.settlement,
+        account.liquidation,
+    )
+    state.balance, state.borrowing, state.reference, state.constant = (
+        account.balance,
+        account.borrowing,
+        account.rate_reference,
+        account.constant,
+    )
     state.idle_until, state.exit_time = account.idle_until, account.exit_time
     state.period, state.period_end = account.period, account.period_end
     state.flat_from, state.stepping = t, 0
@@ -2386,7 +2432,9 @@ def count_trade(state: Record, row: Record) -> None:
 
 
 @kernel
-def set_segment(segment: Record, begin: int, end: int, constant: float, coefficient: float, balance: float, borrowing: int, at: int) -> None:
+def set_segment(
+    segment: Record, begin: int, end: int, constant: float, coefficient: float, balance: float, borrowing: int, at: int
+) -> None:
     """A segment of bars; at: where bar 0 is on the index."""
     segment.begin, segment.end, segment.constant, segment.coefficient = begin, end, constant, coefficient
     segment.balance, segment.borrowing, segment.at = balance, borrowing, at
@@ -2420,7 +2468,10 @@ def first_unquiet(state: Record, rule: Record, t: int, end: int, at: int, closes
             continue
         while t < stop:
             brink = min(stop, ((at + t) | (SMALL - 1)) + 1 - at)
-            if not (known and quiet(small[(at + t) >> SMALL_BITS], close_small[(closes_at + t) >> SMALL_BITS], state, rule, t, brink, money, rates)):
+            if not (
+                known
+                and quiet(small[(at + t) >> SMALL_BITS], close_small[(closes_at + t) >> SMALL_BITS], state, rule, t, brink, money, rates)
+            ):
                 for i in range(t, brink):
                     value = state.after_constant + state.coefficient * index[at + i] + state.after_balance * rates[money, i + 1]
                     exposure = state.quantity * tape[CLOSE, closes_at + i]
@@ -2464,7 +2515,15 @@ def scan(
     box, stamps, candidate, pairs, longs, shorts, rates, periods = tapes.box, lent(tapes.stamps), lent(tapes.candidate), lent(tapes.pairs), lent(tapes.long), lent(tapes.short), lent(tapes.rates), lent(tapes.periods)  # fmt: skip
     values, small, large, index, scale = lent(box.values), lent(box.small), lent(box.large), lent(tapes.pair_index), lent(tapes.scale)
     states, accounts, legs, rules, terms, pools = lent(states), lent(accounts), lent(legs), lent(rules), lent(terms), lent(pools)
-    daily, ledger, fills, trades, rows, open_trades, log = lent(daily), lent(ledger), lent(fills), lent(trades), lent(rows), lent(open_trades), lent(log)
+    daily, ledger, fills, trades, rows, open_trades, log = (
+        lent(daily),
+        lent(ledger),
+        lent(fills),
+        lent(trades),
+        lent(rows),
+        lent(open_trades),
+        lent(log),
+    )
     tapes, sums = lent_tapes(tapes), lent_sums(sums)
     segments = np.zeros(1, SEGMENT)
     segment = lent(segments)[0]
@@ -2504,7 +2563,11 @@ def scan(
                     state.side = 1 if rule.plus != 0 and values[rule.entry_at + t] >= rule.enter else -1
                     long_terms, short_terms = terms[state.period, 0], terms[state.period, 1]
                     long_at, short_at = pair.long_start, pair.short_start
-                    close = longs[CLOSE, long_at + min(t, pair.long_last)] if rule.first_slot == LONG_SLOT else shorts[CLOSE, short_at + min(t, pair.short_last)]
+                    close = (
+                        longs[CLOSE, long_at + min(t, pair.long_last)]
+                        if rule.first_slot == LONG_SLOT
+                        else shorts[CLOSE, short_at + min(t, pair.short_last)]
+                    )
                     value = state.constant + state.balance * rates[BORROW if state.borrowing != 0 else IDLE, t + 1]
                     size = whole_size(rule, pair, value, close, scale[pair.start + t] if rule.scaled != 0 else 1.0)
                     if size == 0.0:
@@ -2513,7 +2576,9 @@ def scan(
                     f = t + 1
                     state.decided = t
                     usual = state.plain != 0 and f < final and f < state.period_end and f < min(pair.long_expiry_bar, pair.short_expiry_bar)
-                    usual = usual and (long_terms.present == 0 or f <= pair.long_last) and (short_terms.present == 0 or f <= pair.short_last)
+                    usual = (
+                        usual and (long_terms.present == 0 or f <= pair.long_last) and (short_terms.present == 0 or f <= pair.short_last)
+                    )
                     if usual:
                         long_accrual, short_accrual = (ACCRUAL_LONG, ACCRUAL_SHORT) if state.side > 0 else (ACCRUAL_SHORT, ACCRUAL_LONG)
                         load_fill(long, longs, long_at + min(f, pair.long_last), long_accrual)
@@ -2527,7 +2592,9 @@ def scan(
                         continue
                     state.pair = number
                     open_at_once(state, rule, long, short, long_terms, short_terms, rates[BORROW if state.borrowing != 0 else IDLE, f], (rates[BORROW, f], rates[IDLE, f]), size)  # fmt: skip
-                    set_whole_box(state, rule, pair, (short.open - long.open) / long.open if rule.legs == 2 else np.nan, stamps[t], stamps, f)
+                    set_whole_box(
+                        state, rule, pair, (short.open - long.open) / long.open if rule.legs == 2 else np.nan, stamps[t], stamps, f
+                    )
                     t = f
                     continue
                 # ---- held: what leaves the box
@@ -2550,7 +2617,16 @@ def scan(
                 if usual and short.stress_level < np.inf:
                     usual = not values[rule.short_stress_at + minus + pair.short_start + t] >= short.stress_level
                 if usual:
-                    value = level_at(t, state.after_constant, state.coefficient, state.after_balance, BORROW if state.after_borrowing != 0 else IDLE, at, index, rates)
+                    value = level_at(
+                        t,
+                        state.after_constant,
+                        state.coefficient,
+                        state.after_balance,
+                        BORROW if state.after_borrowing != 0 else IDLE,
+                        at,
+                        index,
+                        rates,
+                    )
                     premium = values[rule.premium_at + minus + pair.start + t] if rule.stop < np.inf or rule.converge < NEVER else np.nan
                     if premium >= state.stop_level or (
                         rule.stop_annualized < np.inf and values[rule.annual_at + minus + pair.start + t] >= state.annual_level
@@ -2609,7 +2685,22 @@ def scan(
         stretch = until
     for c in range(states.shape[0]):
         if states[c].stepping == 0:
-            settle_up(states[c], rules[c], pairs[states[c].pair], legs[c, 2], legs[c, 3], rows[c], open_trades[c], segment, stamps, index, rates, sums, daily[c], final)
+            settle_up(
+                states[c],
+                rules[c],
+                pairs[states[c].pair],
+                legs[c, 2],
+                legs[c, 3],
+                rows[c],
+                open_trades[c],
+                segment,
+                stamps,
+                index,
+                rates,
+                sums,
+                daily[c],
+                final,
+            )
 
 
 @routine
@@ -2633,8 +2724,18 @@ def settle_up(
     set_segment(segment, begin, final, state.after_constant, state.coefficient, state.after_balance, state.after_borrowing, at)
     fold(state, segment, index, rates, sums, daily)
     state.traded += state.worth
-    row.financing, row.idle_cash, row.fees, row.slippage = state.after_financing, state.after_idle_cash, state.after_fees, state.after_slippage
-    row.balance, row.borrowing, row.rate_reference, row.constant = state.after_balance, state.after_borrowing, state.after_reference, state.after_constant
+    row.financing, row.idle_cash, row.fees, row.slippage = (
+        state.after_financing,
+        state.after_idle_cash,
+        state.after_fees,
+        state.after_slippage,
+    )
+    row.balance, row.borrowing, row.rate_reference, row.constant = (
+        state.after_balance,
+        state.after_borrowing,
+        state.after_reference,
+        state.after_constant,
+    )
     row.coefficient, row.hedged, row.side, row.pair = state.coefficient, 1, state.side, state.pair
     row.long_quantity, row.long_reference, row.long_accrual = long.quantity, long.reference, long.accrual_reference
     row.short_quantity, row.short_reference, row.short_accrual = short.quantity, short.reference, short.accrual_reference
@@ -2646,7 +2747,10 @@ def log_whole(row: Record, state: Record, long: Record, short: Record, entered: 
     """One row a trade; its sources are not kept apart."""
     row.entered, row.exited, row.side, row.pair, row.reason = entered, exited, state.side, state.pair, reason
     row.quantity, row.entry_equity, row.pnl = state.quantity, state.entry_equity, pnl
-    row.entry_long, row.entry_short = long.reference if long.quantity != 0.0 else np.nan, short.reference if short.quantity != 0.0 else np.nan
+    row.entry_long, row.entry_short = (
+        long.reference if long.quantity != 0.0 else np.nan,
+        short.reference if short.quantity != 0.0 else np.nan,
+    )
     row.exit_long, row.exit_short = long.open if long.quantity != 0.0 else np.nan, short.open if short.quantity != 0.0 else np.nan
     row.settlement_price = np.nan
 
@@ -2670,7 +2774,21 @@ def step_on(
     account, rule, before = accounts[c], rules[c], min(state.trades, 1)
     account.trades, account.fills, account.changes = before, 0, 0
     trades[0, before] = open_trades[c]
-    reached = advance(accounts[c : c + 1], legs[c : c + 1], rules[c : c + 1], terms, pools[c], tapes, first_opened, ledger, fills, trades, t, until, JUMPING)
+    reached = advance(
+        accounts[c : c + 1],
+        legs[c : c + 1],
+        rules[c : c + 1],
+        terms,
+        pools[c],
+        tapes,
+        first_opened,
+        ledger,
+        fills,
+        trades,
+        t,
+        until,
+        JUMPING,
+    )
     index, rates, pairs = tapes.pair_index, tapes.rates, tapes.pairs
     begin, number = t, -1
     while begin < reached or number + 1 < account.changes:

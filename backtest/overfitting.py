@@ -1,10 +1,10 @@
 """Statistics of the best of many: deflated Sharpe ratio, effective trials, backtest overfitting, stationary bootstrap, SPA and reality check.
 
 On daily returns, which are worked through some combinations at a time: 10,000 of five years need some 50 MB beside their equity. Nothing here is
-annualized. Each function names the paper that it is from. arch draws the days and finds the length of the stretches that are drawn together; the tests
-compare the rest with ffn, arch and the papers' own examples.
+annualized. Returns are those over idle cash where its equity is given: interest is no skill. Each function names the paper that it is from. arch draws the
+days and finds the length of the stretches that are drawn together; the tests compare the rest with ffn, arch and the papers' own examples.
 
-    tried = Tried(daily, rows)
+    tried = Tried(daily, rows, idle)
     overfitting_of(tried)
 """
 
@@ -28,6 +28,7 @@ LEVEL = 0.95  # of the interval
 QUIET = 1e-6  # returns whose deviation is less of their mean than that are constant
 NOTHING = 1e-12  # a daily deviation less than that is rounding
 EQUAL = 1e-9  # Sharpe ratios apart by no more are one
+LEAST_LEFT = 0.03  # of a shock, after an autoregression's own: nearer to a random walk a variance is unknown (Andrews & Monahan 1992)
 ROWS = 256  # combinations at a time: what they need fits in the processor's cache
 CELLS = 50_000  # split × combination at a time, likewise; more and small products of matrices are spread over threads, which takes longer
 NORMAL = NormalDist()
@@ -45,32 +46,64 @@ def returns_of(equity: Floats) -> Floats:
     return np.divide(np.diff(equity, axis=1), before, out=np.zeros_like(before), where=np.logical_and.accumulate(left, axis=1))
 
 
-class Tried:
-    """The combinations that ran: their returns in parts, and what a first pass over them gives.
+class Idle(NamedTuple):
+    """What cash earns while nothing is done: daily returns, and between which limits a return over them is nothing either."""
 
-    sharpe: daily, NaN where equity doesn't move; moves: where it does; sums, squares: of the returns in each block of days [block, combination].
+    returns: Floats
+    low: Floats
+    high: Floats
+
+
+def idle_of(equity: Floats) -> Idle:
+    """Returns of idle cash. Interest is credited at fills and doesn't compound between them, so that the return on equity falls as interest mounts up.
+
+    An account that once traded has had interest on interest since, day after day: without the limits it would have a steady lead over one that never did.
+    """
+    returns = returns_of(equity[None, :])[0]
+    compounded = returns * (equity[:-1] / equity[0] - 1.0)
+    return Idle(returns, np.minimum(compounded, 0.0) - NOTHING, np.maximum(compounded, 0.0) + NOTHING)
+
+
+class Tried:
+    """The combinations that ran: their returns over idle cash in parts, and what a first pass over them gives.
+
+    sharpe: daily, NaN where returns don't move; moves: where they do; skewness; sums, squares: of the returns in each block of days [block, combination].
     """
 
-    def __init__(self, daily: Floats, ran: npt.NDArray[np.int64]) -> None:
+    def __init__(self, daily: Floats, ran: npt.NDArray[np.int64], idle: Floats | None = None) -> None:
         self.daily, self.ran = daily, ran
+        self.idle = None if idle is None or not np.diff(idle).any() else idle_of(idle)
         self.days = daily.shape[1] - 1
         blocks = blocks_of(self.days, len(ran))
         edges = np.linspace(0, self.days, blocks + 1).astype(np.int64)
         self.lengths = np.diff(edges).astype(np.float64)
         self.sums, self.squares = np.zeros((blocks, len(ran))), np.zeros((blocks, len(ran)))
-        mean, deviation = np.zeros(len(ran)), np.zeros(len(ran))
+        mean, deviation, cubes = np.zeros(len(ran)), np.zeros(len(ran)), np.zeros(len(ran))
         for part, returns in self.parts() if self.days > 1 else ():
             mean[part], deviation[part] = returns.mean(axis=1), returns.std(axis=1, ddof=1)
+            centred = returns - mean[part, None]
+            cubes[part] = np.einsum("ij,ij,ij->i", centred, centred, centred) / self.days
             for block, (first, last) in enumerate(itertools.pairwise(edges)):
                 self.sums[block, part] = returns[:, first:last].sum(axis=1)
                 self.squares[block, part] = (returns[:, first:last] ** 2).sum(axis=1)
         self.mean = mean
         self.moves = deviation > np.maximum(NOTHING, QUIET * np.abs(mean))
         self.sharpe = np.divide(mean, deviation, out=np.full(len(ran), np.nan), where=self.moves)
+        self.skewness = np.divide(cubes, deviation**3, out=np.full(len(ran), np.nan), where=self.moves)
 
     def returns(self, part: slice) -> Floats:
-        """Daily returns of some of the combinations that ran."""
-        return returns_of(self.daily[self.ran[part]])
+        """Daily returns of some of the combinations that ran, less those of idle cash."""
+        return self._less_idle(returns_of(self.daily[self.ran[part]]))
+
+    def of_baseline(self, equity: Floats | None) -> Floats:
+        """Daily returns of a baseline less those of idle cash; None is cash that earns nothing."""
+        return self._less_idle(np.zeros((1, self.days)) if equity is None else returns_of(equity[None, :]))[0]
+
+    def _less_idle(self, returns: Floats) -> Floats:
+        if self.idle is not None:
+            returns -= self.idle.returns
+            returns[(returns >= self.idle.low) & (returns <= self.idle.high)] = 0.0
+        return returns
 
     def parts(self) -> Iterator[tuple[slice, Floats]]:
         """All returns, some combinations at a time."""
@@ -120,11 +153,34 @@ def standard_error(returns: Floats, length: float) -> float:
     """Standard deviation of a daily Sharpe ratio whose true value is 0: √(η/(T − 1)).
 
     η is the long-run variance of the returns over the variance of a day: 1 where days don't depend on each other, more where gains follow gains, as funding
-    does (Lo 2002). Below 1 it is taken as 1: that losses follow gains is no reason for confidence.
+    does (Lo 2002). Stretches of days cut off what reaches beyond them, a fifth of it at an autoregression of 0.8: so the larger of what they tell and what
+    an autoregression does. Below 1 it is taken as 1: that losses follow gains is no reason for confidence.
     """
     centred = returns - returns.mean()
     ratio = float(long_run_variance(centred[None, :], length)[0] / np.mean(centred**2))
-    return math.sqrt(max(ratio, 1.0) / (len(returns) - 1))
+    return math.sqrt(max(ratio, autoregressive_ratio(centred), 1.0) / (len(returns) - 1))
+
+
+def autoregressive_ratio(centred: Floats) -> float:
+    """Long-run variance over that of a day of the autoregression that fits best: σ²/(1 − Σφ)² (den Haan & Levin 1997, VARHAC).
+
+    By Yule & Walker, whose autoregressions are stationary, of the order from 0 to T^⅓ with the least Bayesian information criterion: 0, and so a ratio of 1
+    without any noise of estimates, where days don't depend on each other.
+    """
+    days = len(centred)
+    covariances = np.array([centred[lag:] @ centred[: days - lag] for lag in range(round(days ** (1 / 3)) + 1)]) / (centred @ centred)
+    weights, left = np.zeros(0), 1.0
+    least, ratio = 0.0, 1.0
+    for order in range(1, len(covariances)):
+        partial = (covariances[order] - weights @ covariances[order - 1 : 0 : -1]) / left
+        weights = np.append(weights - partial * weights[::-1], partial)
+        left *= 1.0 - partial**2
+        if left < EQUAL:  # nothing is left to be explained
+            break
+        criterion = days * math.log(left) + order * math.log(days)
+        if criterion < least:
+            least, ratio = criterion, left / max(1.0 - float(weights.sum()), LEAST_LEFT) ** 2
+    return ratio
 
 
 def shape_of(returns: Floats) -> tuple[float, float]:
@@ -156,20 +212,20 @@ def overfitting_of(tried: Tried) -> float:
 
     The days are cut into up to 16 blocks; for each half of the blocks, the best of it by Sharpe ratio is ranked in the other half: the share of the 12,870
     ways in which it is not above the median there. Equal ones have their average rank. As in ffn, but from each block's sums, so that 10,000 combinations
-    take seconds; and no day is left out; and one that doesn't move in a half has a Sharpe ratio of 0 there, where ffn says nothing at all.
+    take seconds; and no day is left out; one that doesn't move in a half has a Sharpe ratio of 0 there, where ffn says nothing at all; and one that never
+    moves is no trial.
     """
-    blocks, count = tried.sums.shape
+    all_sums, all_squares = tried.sums[:, tried.moves], tried.squares[:, tried.moves]
+    blocks, count = all_sums.shape
     # The first block is in one half of each pair of complements: with the roles changed, this covers all.
     halves = [one for one in itertools.combinations(range(blocks), blocks // 2) if one[0] == 0]
     pick = np.zeros((len(halves), blocks))
     pick[np.arange(len(halves))[:, None], halves] = 1.0
-    total, total_squares, failed = tried.sums.sum(axis=0), tried.squares.sum(axis=0), 0
+    failed = 0
     step = max(1, CELLS // count)
     for first in range(0, len(halves), step):
         part = pick[first : first + step]
-        days, sums, squares = (part @ tried.lengths)[:, None], part @ tried.sums, part @ tried.squares
-        one = _ratio_of_sums(days, sums, squares)
-        other = _ratio_of_sums(tried.days - days, total - sums, total_squares - squares)
+        one, other = (_ratio_of_sums((half @ tried.lengths)[:, None], half @ all_sums, half @ all_squares) for half in (part, 1.0 - part))
         failed += _not_above_median(one, other) + _not_above_median(other, one)
     return failed / (2 * len(halves))
 
@@ -207,15 +263,18 @@ class Drawn(NamedTuple):
     length: int
 
 
-def drawn_days(returns: Floats, seed: int) -> Drawn:
+def drawn_days(returns: Floats, seed: int, lead: Floats | None = None) -> Drawn:
     """Days drawn with replacement in stretches of random length (Politis & Romano 1994), by arch.
 
     The mean length is the best for these returns by Politis & White 2004, corrected by Patton, Politis & White 2009: 1 where days don't depend on each other.
+    Of returns and their lead over a baseline, it is the longer one.
     """
     from arch.bootstrap import StationaryBootstrap, optimal_block_length
 
+    series = [one for one in (returns, lead) if one is not None and np.ptp(one) > NOTHING]
     with np.errstate(divide="ignore", invalid="ignore"):  # returns that are their mean on most days
-        length = max(1, math.ceil(np.nan_to_num(optimal_block_length(returns)["stationary"].iloc[0])))
+        best = [np.nan_to_num(optimal_block_length(one)["stationary"].iloc[0]) for one in series]
+    length = math.ceil(max([1.0, *best]))
     days = np.arange(len(returns))
     counts = np.empty((REPEATS, len(days)))
     for repeat, (chosen, _) in enumerate(StationaryBootstrap(length, days, seed=seed).bootstrap(REPEATS)):

@@ -74,9 +74,7 @@ def prepare(market: Market, rule: Rule, execution: Execution) -> Prepared:
 def sides_of(market: Market, rule: Rule, layout: PairLayout, limits: list[Floats] | None) -> SideLayout:
     """All sides of the box that the rule asks for, and the pairs' index, for the sides of the trade that it may take."""
     signs = [sign for sign, wanted in ((1, Sides.PLUS), (-1, Sides.MINUS)) if rule.sides in (wanted, Sides.BOTH)]
-    return laid_out(
-        [side_tapes(market, rule, layout, sign, limits) for sign in signs], [pair_index(rule, layout, sign) for sign in signs]
-    )
+    return laid_out([side_tapes(market, rule, layout, sign, limits) for sign in signs], [pair_index(rule, layout, sign) for sign in signs])
 
 
 def tapes_of(

@@ -137,7 +137,9 @@ class Result(Finished):
     def equity(self) -> pd.Series:
         """Equity at every bar's close, in the quote currency."""
         terms = self._prepared.terms[0]
-        values = ledger.equity_column(self._prepared.tapes, self._prepared.rule_record, self._log.ledger, terms["inverse"] != 0, self.bars, self.capital)
+        values = ledger.equity_column(
+            self._prepared.tapes, self._prepared.rule_record, self._log.ledger, terms["inverse"] != 0, self.bars, self.capital
+        )
         return pd.Series(values, index=self._prepared.market.clock, name="equity", copy=False)
 
     @cached_property

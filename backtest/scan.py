@@ -10,10 +10,11 @@ found.table["sharpe"]
 """
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ SIGNALS = ("signal", "exit_signal", "scale")
 LEVELS = ("enter", "exit", "stop", "stop_annualized", "converge")
 ALIKE = ("size", "loss", "max_hold", "cooldown", "expiry_days", "resize", "exposure", "drawdown", "pause")
 PLACES = ("entry_at", "exit_at", "premium_at", "annual_at", "long_stress_at", "short_stress_at", "minus_at", "index_at", "index_minus")
+MOST_LAID = 2  # tapes that are kept for another scan
 MOST_FRESH = 4  # groups whose arrays are their own that may wait
 ROOM = {k.LEDGER: 2048, k.FILL: 4096, k.TRADE: 1024}  # of a stretch of steps; `kernels.scan` goes on where it ran out
 
@@ -64,6 +66,30 @@ class Scanned:
     trades: list[Records] | None = None
 
 
+class Laid:
+    """The tapes that were laid out last, with what is read beside them: a second scan of the same rules, or of another window, needs no others.
+
+    Kept with what they were made of, whose identity is a part of their key.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[Any, Prepared, k.Sums]] = {}
+        self._alone = Lock()
+
+    def get(self, key: Hashable, owner: Any, make: Callable[[], tuple[Prepared, k.Sums]]) -> tuple[Prepared, k.Sums]:
+        """What was laid out for a key, or is now."""
+        with self._alone:
+            if key not in self._kept:
+                prepared, sums = make()
+                while len(self._kept) >= MOST_LAID:
+                    self._kept.pop(next(iter(self._kept)))
+                self._kept[key] = owner, prepared, sums
+            return self._kept[key][1:]
+
+    def __reduce__(self) -> tuple[type["Laid"], tuple[()]]:
+        return Laid, ()
+
+
 @dataclass(frozen=True, eq=False)
 class Grid:
     """What all combinations share. It can be pickled, if the strategy's class can.
@@ -76,10 +102,9 @@ class Grid:
     capital: float = 100_000.0
     execution: Execution | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    laid: Laid = field(default_factory=Laid, repr=False)
 
-    def run(
-        self, chosen: Sequence[Mapping[str, Any]], *, window: tuple[int, int] | None = None, threads: int = 1, log: int = 0
-    ) -> Scanned:
+    def run(self, chosen: Sequence[Mapping[str, Any]], *, window: tuple[int, int] | None = None, threads: int = 1, log: int = 0) -> Scanned:
         """Scan some combinations.
 
         window: bars [first, final): the account begins flat, with the capital, when the first one does; signals know the whole past. threads: of this process.
@@ -101,9 +126,9 @@ class Grid:
             groups[key].add(place, rule)
             waiting = [key for key, group in groups.items() if group.fresh]
             if len(waiting) > MOST_FRESH:
-                self._scan(groups.pop(waiting[0]), out, threads)
-        for group in groups.values():
-            self._scan(group, out, threads)
+                self._scan(waiting[0], groups.pop(waiting[0]), out, threads)
+        for key, group in groups.items():
+            self._scan(key, group, out, threads)
         for place in np.flatnonzero(out.endless).tolist():
             out.refuse(place, self._told(chosen[place]))
         return out.finished()
@@ -126,13 +151,18 @@ class Grid:
         strategy = self.base(**parameters) if isinstance(self.base, type) else with_parameters(self.base, **parameters)
         return copy(rule_of(strategy, self.market, **changes)), strategy, changes
 
-    def _scan(self, group: "Group", out: "Table", threads: int) -> None:
-        """Lay out what a group of rules reads, and scan all of them."""
-        execution = self.execution or Execution()
+    def _lay_out(self, group: "Group") -> tuple[Prepared, k.Sums]:
+        """What a group of rules reads."""
+        prepared = replace(prepare(self.market, group.first, self.execution or Execution()), changes=group.changes)
+        check_known(prepared, group.strategy)
+        check_instants(self.market, prepared.execution)
+        return prepared, sums_of(prepared)
+
+    def _scan(self, key: Hashable, group: "Group", out: "Table", threads: int) -> None:
+        """Scan all of a group."""
+        owner = self.market, self.execution, group.first
         try:
-            prepared = replace(prepare(self.market, group.rules[0], execution), changes=group.changes)
-            check_known(prepared, group.strategy)
-            check_instants(self.market, prepared.execution)
+            prepared, sums = self.laid.get((id(self.market), id(self.execution), key), owner, lambda: self._lay_out(group))
         except CarryError as error:
             for place in group.places:
                 out.refused[place] = str(error)
@@ -147,7 +177,7 @@ class Grid:
             places.append(place)
             records.append(rule_record(self.market, rule, prepared.execution, {name: prepared.rule_record[name] for name in PLACES}))
         if places:
-            scan_group(prepared, np.array(records, k.RULE), places, out, threads)
+            scan_group(prepared, sums, np.array(records, k.RULE), places, out, threads)
 
 
 @dataclass(frozen=True)
@@ -204,8 +234,6 @@ def signal_key(value: Any) -> Hashable:
     return value.shape, value.dtype.str, hashlib.sha256(np.ascontiguousarray(value).data).digest()
 
 
-
-
 def is_plain(prepared: Prepared) -> bool:
     """Whether trades may be taken whole: both slots linear, orders that fill at once, no limit but those of the box."""
     rule, execution, record = prepared.rule, prepared.execution, prepared.rule_record
@@ -215,9 +243,9 @@ def is_plain(prepared: Prepared) -> bool:
     return not (waits or held_up or other or execution.margin is Margin.CROSS)
 
 
-def scan_group(prepared: Prepared, rules: Records, places: Sequence[int], out: "Table", threads: int) -> None:
+def scan_group(prepared: Prepared, sums: k.Sums, rules: Records, places: Sequence[int], out: "Table", threads: int) -> None:
     """Scan rules that read the same tapes, by threads, each with a part of them."""
-    joint, sums = join([prepared]), sums_of(prepared, out.calendar)
+    joint, sums = join([prepared]), sums._replace(days=out.calendar.bars)
     rules["bars_at"], rules["periods_end"] = joint.rules[0]["bars_at"], joint.rules[0]["periods_end"]
     plain = is_plain(prepared)
     pieces = [piece for piece in np.array_split(np.arange(len(places)), max(threads, 1)) if len(piece)]

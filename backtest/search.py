@@ -26,9 +26,8 @@ import pandas as pd
 
 from backtest.errors import ParameterError, did_you_mean
 from backtest.execution import Execution
-from backtest.luck import YEAR, Luck
+from backtest.luck import Luck, luck_of
 from backtest.market import Market
-from backtest.overfitting import deflated, drawn_days, expected_maximum, returns_of, shape_of, standard_error
 from backtest.rule import Rule, choice, counting, number, shown
 from backtest.scan import STATISTICS, Grid, Scanned
 from backtest.simulate import MOST_CAPITAL
@@ -87,19 +86,17 @@ class Search(Sweep):
         How alike combinations are tells how many independent ones a fixed choice of them is worth. A sampler that climbs to the best makes them alike, and what
         it climbs may be noise: on noise its best is well above what luck gives so many alike, and below what luck gives as many independent ones.
         """
-        luck: Luck = super().luck
-        if not learns(self.study) or math.isnan(luck.effective_trials):
-            return luck
-        returns = returns_of(self.daily.iloc[:, [luck.chosen]].to_numpy().T)[0]
-        error = standard_error(returns, drawn_days(returns, 0).length)
-        hurdle = expected_maximum(luck.trials) * error
-        return replace(
-            luck,
-            effective_trials=float(luck.trials),
-            expected_maximum=hurdle * YEAR,
-            deflated_sharpe=deflated(luck.sharpe / YEAR, hurdle, error, *shape_of(returns)),
-            notes=[*luck.notes, CROWDED],
+        learnt = learns(self.study)
+        luck = luck_of(
+            np.ascontiguousarray(self.daily.to_numpy().T),
+            self.combinations,
+            baseline=self.baseline.to_numpy(),
+            name=self.baseline_name,
+            idle=self.idle.to_numpy(),
+            trials=self.trials,
+            independent=learnt,
         )
+        return replace(luck, notes=[*luck.notes, CROWDED]) if learnt and not math.isnan(luck.effective_trials) else luck
 
 
 def search(

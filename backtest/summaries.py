@@ -62,8 +62,8 @@ class Calendar:
 # ---------------------------------------------------------------- sums and blocks
 
 
-def sums_of(prepared: Prepared, calendar: Calendar) -> k.Sums:
-    """What `kernels.scan` reads beside a prepared rule's tapes."""
+def sums_of(prepared: Prepared) -> k.Sums:
+    """What `kernels.scan` reads beside a prepared rule's tapes; no days yet."""
     tapes, record = prepared.tapes, prepared.rule_record
     size = len(tapes.pair_index)
     small, large, index = blocks(size, k.SMALL), blocks(size, k.LARGE), np.zeros(size + 1, k.SUMS)
@@ -72,7 +72,9 @@ def sums_of(prepared: Prepared, calendar: Calendar) -> k.Sums:
     close_small, close_large = blocks(len(closes), k.SMALL), blocks(len(closes), k.LARGE)
     for behind in {0, int(record["index_minus"])}:
         for pair in tapes.pairs:
-            k.summarise(tapes.pair_index, int(pair["first"]), int(pair["last"]), int(pair["start"]) + behind, tapes.rates, small, large, index)
+            k.summarise(
+                tapes.pair_index, int(pair["first"]), int(pair["last"]), int(pair["start"]) + behind, tapes.rates, small, large, index
+            )
     for level, bars in ((close_small, k.SMALL), (close_large, k.LARGE)):
         extremes(closes, level, bars)
     steps = np.diff(tapes.rates)
@@ -82,9 +84,9 @@ def sums_of(prepared: Prepared, calendar: Calendar) -> k.Sums:
         close_small=close_small,
         close_large=close_large,
         pair_sums=index,
-        money=money_sums(tapes.rates, calendar.market.years),
+        money=money_sums(tapes.rates, prepared.market.years),
         rising=np.all(steps >= 0.0, axis=1),
-        days=calendar.bars,
+        days=np.zeros(0, np.int64),
     )
 
 

@@ -11,9 +11,11 @@ more tries, the larger a part.
     sweep.invalid["why"]
 """
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -23,21 +25,18 @@ import numpy as np
 import pandas as pd
 
 from backtest import metrics
-from backtest.baselines import BILLS, bills
-from backtest.chunks import carried_out
 from backtest.errors import CarryError, ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.luck import Luck, luck_of
 from backtest.market import DatasetInfo, Market
-from backtest.prepare import rate_index
 from backtest.rule import Duration, Rule, number, shown
-from backtest.scan import Grid, Scanned
-from backtest.simulate import MOST_CAPITAL
 from backtest.space import Values, combinations, index_of, labelled, varied_of
 from backtest.strategy import Strategy, check_market, label_of, parameters_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the engine is imported when a sweep is run
     from matplotlib.axes import Axes
+
+    from backtest.scan import Grid, Scanned
 
 CASH = "cash"
 
@@ -55,13 +54,13 @@ class Best:
         return f"{told}\n\n{self.luck}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Sweep:
     """The combinations of a sweep; printing it gives a table and the odds of luck.
 
     varied: the values or the range of each parameter that had several, in the order given; fixed: the others that were set. combinations: the parameters of
     those that ran. table: a row for each, index its parameters, columns `scan.STATISTICS`. daily: their equity at the start and at each midnight UTC, a
-    column each. invalid: those that were refused, with `why`, the sentence. trials: how many were tried, for the odds.
+    column each; seconds: that it took. invalid: those that were refused, with `why`, the sentence. trials: how many were tried, for the odds.
     baseline: T-bills on the same days, or cash where the dataset has no such series (`baseline_name`); idle: an account that never trades.
     """
 
@@ -81,13 +80,19 @@ class Sweep:
     baseline: pd.Series
     baseline_name: str
     idle: pd.Series
+    seconds: float = math.nan
 
     @cached_property
     def luck(self) -> Luck:
         """The odds that the best Sharpe ratio is luck, against the baseline."""
         equity = np.ascontiguousarray(self.daily.to_numpy().T)
         return luck_of(
-            equity, self.combinations, baseline=self.baseline.to_numpy(), name=self.baseline_name, idle=self.idle.to_numpy(), trials=self.trials
+            equity,
+            self.combinations,
+            baseline=self.baseline.to_numpy(),
+            name=self.baseline_name,
+            idle=self.idle.to_numpy(),
+            trials=self.trials,
         )
 
     @property
@@ -147,7 +152,11 @@ def sweep(
     Combinations that a setting's rule refuses, or that the data can't run, are collected. Raises ParameterError for an unknown parameter, an empty list, a
     value that stands twice, what doesn't fit into memory or time, and where not one combination runs; StorageError for a store or cluster that fails.
     """
-    base = checked_strategy(strategy)
+    from backtest.chunks import carried_out
+    from backtest.scan import Grid
+    from backtest.simulate import MOST_CAPITAL
+
+    begin, base = time.perf_counter(), checked_strategy(strategy)
     check_market(market, "a sweep")
     number("capital", capital, above=0.0, most=MOST_CAPITAL)
     own, of_rule = parameters_of(base), [item.name for item in fields(Rule)]
@@ -163,10 +172,10 @@ def sweep(
     chosen = combinations(varied, sample=sample, method=method, seed=seed)
     grid = Grid(base, market, float(capital), execution, fixed)
     scanned = carried_out(grid, chosen, threads=threads, executor=executor, cluster=cluster, store=store, longest=longest)
-    return swept(name, grid, varied, chosen, scanned)
+    return replace(swept(name, grid, varied, chosen, scanned), seconds=time.perf_counter() - begin)
 
 
-def swept(name: str, grid: Grid, varied: Mapping[str, Values], chosen: Sequence[Mapping[str, Any]], scanned: Scanned) -> Sweep:
+def swept(name: str, grid: "Grid", varied: Mapping[str, Values], chosen: Sequence[Mapping[str, Any]], scanned: "Scanned") -> Sweep:
     """The sweep of what was scanned. ParameterError where not one combination ran."""
     ran = [place for place, why in enumerate(scanned.refused) if why is None]
     refused = [place for place, why in enumerate(scanned.refused) if why is not None]
@@ -198,6 +207,8 @@ def swept(name: str, grid: Grid, varied: Mapping[str, Values], chosen: Sequence[
 
 def baseline_of(market: Market, capital: float) -> tuple[pd.Series, str]:
     """What the best is held against, at the days of daily equity: T-bills, or cash where they are unknown; and its name."""
+    from backtest.baselines import BILLS, bills
+
     start = pd.Timestamp(market.start, tz="UTC")
     try:
         return metrics.daily_equity(bills(market, capital).equity, start, capital), BILLS
@@ -205,8 +216,10 @@ def baseline_of(market: Market, capital: float) -> tuple[pd.Series, str]:
         return metrics.daily_equity(pd.Series(capital, index=market.clock), start, capital), CASH
 
 
-def idle_of(grid: Grid) -> pd.Series:
+def idle_of(grid: "Grid") -> pd.Series:
     """Equity of an account that never trades, at the days of daily equity: what any combination earns without doing anything."""
+    from backtest.prepare import rate_index
+
     execution, market = grid.execution or Execution(), grid.market
     earned = rate_index(market, execution.idle_rate, "risk_free", [])
     start = pd.Timestamp(market.start, tz="UTC")

@@ -126,7 +126,7 @@ class Laid:
         self.prepared = prepared_run(self.market)
         self.joint = join([self.prepared])
         self.calendar = Calendar.of(self.market, 0, len(self.market))
-        self.sums = sums_of(self.prepared, self.calendar)
+        self.sums = sums_of(self.prepared)._replace(days=self.calendar.bars)
 
     def part(self, grid: Floats) -> Part:
         """Combinations that have not been scanned yet."""

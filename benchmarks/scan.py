@@ -1,6 +1,6 @@
 """Time the scan of many combinations against the hand-written loop and vectorbt, on one and two threads, and a sweep as a user runs it.
 
-python benchmarks/scan.py              # a year and five years of minutes, about six minutes
+python benchmarks/scan.py              # a year and five years of minutes, about five minutes
 python benchmarks/scan.py --quick      # a month, to see that it works
 python benchmarks/scan.py --write      # and put the tables and the figure into benchmarks/README.md
 python benchmarks/scan.py --peers DIR  # time a folder's peer_limit_numba.py and peer_vectorbt.py as well
@@ -87,7 +87,7 @@ def report(given: argparse.Namespace, rounds: int) -> list[str]:
         on = laid.setdefault(len(data), grids.Laid(data))
         lines += of_grid(Case(data, grid, on), given, rounds, checks)
     lines += ["", *threads(laid[len(long_data)], wide, rounds), ""]
-    del laid
+    del laid, on
     counts, sides = (500, (5, 10, 10)) if quick else (10_000, (25, 20, 20))
     lines += ["", *sweep_lines(whole.measured(len(long_data), sides, max(THREADS))), ""]
     found = growth.panels(len(long_data), counts, (1, 2, 4, 8) if quick else (1, 2, 4, 8, 16, 32))

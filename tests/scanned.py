@@ -314,7 +314,9 @@ def run_between(prepared: Prepared, capital: float, first: int, final: int) -> R
     for name in ("long_unit", "short_unit", "long_share", "short_share"):
         row[name] = 1.0
     accounts["changes"] = 1
-    bar = k.advance(accounts, legs, rules, joint.terms, pool[0], joint.tapes, prepared.market.start, ledger_rows, fills, trades, first, final, True)
+    bar = k.advance(
+        accounts, legs, rules, joint.terms, pool[0], joint.tapes, prepared.market.start, ledger_rows, fills, trades, first, final, True
+    )
     assert bar == final
     return Result(prepared.rule, prepared, capital, simulate.log_of(accounts[0], ledger_rows[0], fills[0], trades[0], 0))
 
@@ -358,6 +360,8 @@ def agree_between(case: Case, first: int, final: int) -> int:
             result = run_between(prepared, case.grid.capital, first, final)
             equity = result.equity.iloc[first:final]
             start = result.start if first == 0 else prepared.market.clock[first - 1]
-            check(found, number, statistics_between(result, first, final), metrics.daily_equity(equity, start, result.capital), result, equity)
+            check(
+                found, number, statistics_between(result, first, final), metrics.daily_equity(equity, start, result.capital), result, equity
+            )
             compared += 1
     return compared

@@ -42,7 +42,9 @@ def market_of(reversion: float, seed: int) -> bt.Market:
     premium, steps = np.zeros(BARS), rng.normal(0.0, 2e-4, BARS)
     for t in range(1, BARS):
         premium[t] = (1.0 - reversion) * premium[t - 1] + steps[t]
-    index = pd.DatetimeIndex((pd.Timestamp("2022-01-01", tz="UTC").value + HOUR * np.arange(1, BARS + 1)).view("M8[ns]"), name="ts").tz_localize("UTC")
+    index = pd.DatetimeIndex(
+        (pd.Timestamp("2022-01-01", tz="UTC").value + HOUR * np.arange(1, BARS + 1)).view("M8[ns]"), name="ts"
+    ).tz_localize("UTC")
     instruments = {
         name: Instrument(id=name, venue="binance", kind=kind, base="ETH", quote="USDT")
         for name, kind in (("ETHUSDT-SPOT", Kind.SPOT), ("ETHUSDT-PERP", Kind.PERPETUAL))
