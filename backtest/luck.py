@@ -32,7 +32,6 @@ from backtest.overfitting import (
     interval_of,
     overfitting_of,
     resample,
-    returns_of,
     shape_of,
     standard_error,
     trials_worth,

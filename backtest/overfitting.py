@@ -97,7 +97,8 @@ class Tried:
 
     def of_baseline(self, equity: Floats | None) -> Floats:
         """Daily returns of a baseline less those of idle cash; None is cash that earns nothing."""
-        return self._less_idle(np.zeros((1, self.days)) if equity is None else returns_of(equity[None, :]))[0]
+        returns = np.zeros((1, self.days)) if equity is None else returns_of(equity[None, :])
+        return np.asarray(self._less_idle(returns)[0])
 
     def _less_idle(self, returns: Floats) -> Floats:
         if self.idle is not None:

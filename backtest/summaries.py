@@ -5,6 +5,7 @@ drawdown can't be. Statistics of many curves are those of `metrics`, computed fo
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from backtest import ledger, metrics
 from backtest.market import Floats, Integers, Market
 from backtest.result import Prepared
 from backtest.tapes import Records
+
+ROWS = 256  # combinations at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,17 +121,7 @@ def extremes(values: Floats, out: Records, bars: int) -> None:
 
 def daily_statistics(daily: Floats, final: Floats, drawdown: Floats, capital: float, span: float) -> dict[str, Floats]:
     """As `metrics.return_statistics` of each row. daily: [combination, day]; span: days from the start to the end."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        returns = daily[:, 1:] / daily[:, :-1] - 1.0
-        count = (~np.isnan(returns)).sum(axis=1)
-        returns[np.isnan(returns)] = 0.0
-        mean = returns.sum(axis=1) / count
-        squares = (returns**2).sum(axis=1)
-        downside = np.sqrt((np.minimum(returns, 0.0) ** 2).sum(axis=1) / count)
-        centred = returns - mean[:, None]
-        deviation = np.sqrt(((centred**2).sum(axis=1) - (returns.shape[1] - count) * mean**2) / (count - 1))
-        alike = squares == 0.0
-    deviation = np.where(count > 1, np.where(alike, 0.0, deviation), np.nan)
+    mean, deviation, downside = in_parts(moments, daily)
     annual = np.array([metrics.compounded(one / capital, metrics.DAYS / span) - 1.0 if one > 0.0 else -1.0 for one in final])
     root = math.sqrt(metrics.DAYS)
     return {
@@ -142,6 +135,25 @@ def daily_statistics(daily: Floats, final: Floats, drawdown: Floats, capital: fl
     }
 
 
+def moments(daily: Floats) -> Floats:
+    """Mean, deviation (n − 1) and root mean square of the negative ones of each row's daily returns; what is no number does not count. [3, combination]"""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        returns = daily[:, 1:] / daily[:, :-1] - 1.0
+        count = (~np.isnan(returns)).sum(axis=1)
+        returns[np.isnan(returns)] = 0.0
+        mean = returns.sum(axis=1) / count
+        downside = np.sqrt((np.minimum(returns, 0.0) ** 2).sum(axis=1) / count)
+        moved = returns.any(axis=1)
+        returns -= mean[:, None]
+        deviation = np.sqrt(((returns**2).sum(axis=1) - (returns.shape[1] - count) * mean**2) / (count - 1))
+    return np.array([mean, np.where(count > 1, np.where(moved, deviation, 0.0), np.nan), downside])
+
+
+def in_parts(function: Callable[[Floats], Floats], daily: Floats) -> Floats:
+    """A function of some rows, of all of them: some at a time, so that what it needs meanwhile is small. [..., combination]"""
+    return np.concatenate([function(daily[begin : begin + ROWS]) for begin in range(0, max(len(daily), 1), ROWS)], axis=-1)
+
+
 def ratios(values: Floats, by: Floats) -> Floats:
     """As `metrics.ratio` of each."""
     told = (by != 0.0) & np.isfinite(by)
@@ -151,6 +163,10 @@ def ratios(values: Floats, by: Floats) -> Floats:
 
 def spot_betas(daily: Floats, spot: Floats) -> Floats:
     """As `metrics.spot_beta` of each row. spot: its last known close at each of the days. [day]"""
+    return in_parts(lambda rows: _spot_betas(rows, spot), daily)
+
+
+def _spot_betas(daily: Floats, spot: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         gains, moves = np.diff(daily) / daily[:, :-1], np.diff(spot) / spot[:-1]
     told = np.isfinite(gains) & np.isfinite(moves) & (daily[:, :-1] > 0.0)

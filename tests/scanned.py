@@ -8,7 +8,7 @@ Cases are those of `generators` and `generator_desk`, with the judge's terms wri
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -24,9 +24,12 @@ import backtest as bt
 from backtest import kernels as k
 from backtest import metrics, scan, simulate
 from backtest.errors import CarryError
+from backtest.joint import join
 from backtest.instruments import Kind
-from backtest.result import Prepared, Result
+from backtest.prepare import prepare
+from backtest.result import Prepared, Result, spot_of
 from backtest.scan import STATISTICS, Grid, Scanned
+from backtest.strategy import parameters_of
 
 NEAR = 1e-9
 EXACT = ("entered", "exited", "side", "pair", "reason", "quantity", "entry_equity", "pnl", "entry_long", "entry_short", "exit_long", "exit_short", "settlement_price")  # fmt: skip
@@ -122,7 +125,7 @@ def variants(rule: bt.Rule, market: NaiveMarket, rng: random.Random, count: int)
     def bars(most: int) -> pd.Timedelta:
         return pd.Timedelta(rng.randint(1, most) * step, "ns")
 
-    draws = {
+    draws: dict[str, Callable[[], Any]] = {
         "enter": lambda: rng.choice((None, enter - rng.uniform(0.0, 0.5), enter + rng.uniform(0.0, 0.5))),
         "exit": lambda: None if rng.random() < 0.2 else enter - rng.uniform(0.0, 1.0),
         "max_hold": lambda: rng.choice((None, bars(3), bars(12), bars(60))),
@@ -134,7 +137,8 @@ def variants(rule: bt.Rule, market: NaiveMarket, rng: random.Random, count: int)
         "converge": lambda: rng.choice((None, bars(6))) if two else None,
         "expiry_days": lambda: rng.choice((None, rng.uniform(0.5, 6.0) * step / 86_400e9)) if dated(rule) else None,
     }  # fmt: skip
-    return [{}] + [{name: draws[name]() for name in rng.sample(list(draws), rng.randint(1, 3))} for _ in range(count - 1)]
+    others = [{name: draws[name]() for name in rng.sample(list(draws), rng.randint(1, 3))} for _ in range(count - 1)]
+    return [dict[str, Any](), *others]
 
 
 def dated(rule: bt.Rule) -> bool:
@@ -148,7 +152,7 @@ def linear(rule: bt.Rule) -> bool:
 @contextmanager
 def terms_of(case: Case) -> Iterator[None]:
     """What is prepared meanwhile, by the scan and by a run, has the case's terms."""
-    before = simulate.prepare
+    before = prepare
     if case.terms is None:
         yield
         return
@@ -168,7 +172,12 @@ def terms_of(case: Case) -> Iterator[None]:
 
 def run_of(grid: Grid, values: Mapping[str, Any]) -> Result:
     """The whole run of one combination."""
-    return bt.run(grid.base, grid.market, capital=grid.capital, execution=grid.execution, **grid.fixed, **values)
+    base: Any = grid.base
+    own = parameters_of(base)
+    parameters = {name: value for name, value in values.items() if name in own}
+    changes = {name: value for name, value in values.items() if name not in own}
+    strategy = base(**parameters) if isinstance(base, type) else replace(base, **parameters)
+    return bt.run(strategy, grid.market, capital=grid.capital, execution=grid.execution, **grid.fixed, **changes)
 
 
 # ---------------------------------------------------------------- whether both say the same
@@ -300,7 +309,7 @@ def trade_labels(log: Any, mine: Any, trade: int, closed: int, plain: bool, prep
 
 def run_between(prepared: Prepared, capital: float, first: int, final: int) -> Result:
     """The step from bar `first` on, up to `final`: its account is flat until then, and has the capital when that bar begins."""
-    joint = simulate.join([prepared])
+    joint = join([prepared])
     accounts, legs, rules = simulate.accounts_of(joint, [capital])
     reference = float(joint.tapes.rates[k.IDLE, first])
     accounts["rate_reference"], accounts["constant"] = reference, capital - capital * reference
@@ -326,7 +335,7 @@ def statistics_between(result: Result, first: int, final: int) -> dict[str, floa
     market, equity = result._prepared.market, result.equity.iloc[first:final]
     start = result.start if first == 0 else market.clock[first - 1]
     positions = result.positions.iloc[first:final]
-    spot = scan.spot_of(market, result._prepared.rule)
+    spot = spot_of(market, result._prepared.rule)
     traded = float((result.fills["quantity"].abs() * result.fills["price"]).sum())
     closed = result.trades[result.trades["exited_at"].notna()]
     hedged = metrics.hedged_share(*(positions[name].to_numpy() for name in ("long_quantity", "short_quantity")))

@@ -24,6 +24,7 @@ from scanned import Case, Drawn, agree, agree_between, run_of, same, terms_of
 import backtest as bt
 from backtest import kernels as k
 from backtest.errors import CarryError
+from backtest.rule import Sides
 from backtest.scan import STATISTICS, Grid, Scanned
 
 KINDS: dict[str, tuple[Callable[[int], Case], int, int]] = {  # chunks, cases in each
@@ -122,7 +123,7 @@ def test_a_window_is_a_run_over_a_market_of_that_time(tmp_path: Path) -> None:
     chosen = [{"enter": enter, "exit": leave} for enter in (0.0003, 0.0006) for leave in (0.0, 0.0002)]
     found = Grid(Fade, whole).run(chosen, window=(first, final), log=100)
     for number, values in enumerate(chosen):
-        result = bt.run(Fade(**values), part)
+        result = run_of(Grid(Fade, part), values)
         assert len(result.trades) > 2
         for name, value in result.metrics.items():
             assert found.table[name][number] == pytest.approx(value, rel=1e-9, abs=1e-9, nan_ok=True), name
@@ -232,7 +233,7 @@ REFUSED: list[dict[str, Any]] = [
 def test_what_is_refused_says_what_a_run_says(market: bt.Market, values: dict[str, Any]) -> None:
     grid = Grid(Fade(), market)
     with pytest.raises(CarryError) as told:
-        run_of_fade(values, market)
+        run_of(grid, values)
     found = grid.run([{}, values, {"size": 0.4}])
     assert found.refused == [None, str(told.value), None]
     assert found.table.iloc[1].isna().all()
@@ -240,16 +241,12 @@ def test_what_is_refused_says_what_a_run_says(market: bt.Market, values: dict[st
     assert found.table.iloc[[0, 2]]["trades"].min() > 0
 
 
-def run_of_fade(values: dict[str, Any], market: bt.Market, **more: Any) -> bt.Result:
-    own = {name: value for name, value in values.items() if name in ("enter", "exit")}
-    return bt.run(Fade(**own), market, **{name: value for name, value in values.items() if name not in own}, **more)
-
-
 def test_money_beyond_all_numbers_is_refused_as_a_run_refuses_it(market: bt.Market) -> None:
     scale = np.full(len(market), 1e200)
+    grid = Grid(Fade, market, 100_000.0, FREE)
     with pytest.raises(CarryError, match="beyond all numbers") as told:
-        run_of_fade({"scale": scale}, market, execution=FREE)
-    found = Grid(Fade, market, 100_000.0, FREE).run([{"scale": scale}, {}])
+        run_of(grid, {"scale": scale})
+    found = grid.run([{"scale": scale}, {}])
     assert found.refused == [str(told.value), None]
     assert found.table.iloc[0].isna().all()
 
@@ -262,7 +259,7 @@ def test_unknown_values_of_a_signal_never_enter_nor_leave(market: bt.Market) -> 
     signal[::3] = np.nan
     signal[:20] = np.nan
     rule = bt.Rule(long=market.spot, short=market.perpetual, signal=signal, enter=0.0005, exit=0.0)
-    chosen = [{}, {"enter": 0.0007}, {"exit": 0.0004}, {"exit": None, "max_hold": "5h"}]
+    chosen: list[dict[str, Any]] = [{}, {"enter": 0.0007}, {"exit": 0.0004}, {"exit": None, "max_hold": "5h"}]
     assert {"whole"} <= set.union(*agree(Case(Grid(Drawn(drawn=rule), market), chosen)))
 
 
@@ -295,7 +292,7 @@ def test_signals_in_any_form_made_anew_for_each_combination(market: bt.Market, f
     found = grid.run(chosen, log=100)
     for number, values in enumerate(chosen):
         try:
-            result = bt.run(Given(form=form, **values), market)
+            result = run_of(grid, values)
         except CarryError as error:
             assert found.refused[number] == str(error)
             continue
@@ -378,7 +375,9 @@ def test_markets_shorter_than_a_block_up_to_longer_than_two_stretches(bars: int)
     over = 0
     for name, legs in LEGS.items():
         signal = premium_of(market)
-        rule = bt.Rule(**legs(market), signal=signal, enter=0.0005, exit=0.0, sides="both" if name == "pair" else "plus", resize=None)
+        rule = bt.Rule(
+            **legs(market), signal=signal, enter=0.0005, exit=0.0, sides=Sides.BOTH if name == "pair" else Sides.PLUS, resize=None
+        )
         ways = [way for way in WAYS if name == "pair" or "converge" not in way]
         for execution in (FREE, bt.Execution()):
             grid = Grid(Drawn(drawn=rule), market, 50_000.0, execution)
@@ -409,8 +408,10 @@ def test_statistics_of_five_bars_by_hand() -> None:
     5    110   110    1,039.69902 + 0.207939804 = 1,039.906959804
     """
     market = in_memory({SPOT: spot([100, 100, 120, 110, 110], [100, 120, 80, 110, 110], lot=1.0)}, start="2024-01-01", step=24.0)
-    costs = dict.fromkeys(("derivative_fee", "half_spread", "delivery_fee", "liquidation_fee", "maintenance", "borrow_rate"), 0.0)
-    execution = bt.Execution(margin="off", spot_fee=0.01, idle_rate=0.0365, **costs)
+    costs: dict[str, Any] = dict.fromkeys(
+        ("derivative_fee", "half_spread", "delivery_fee", "liquidation_fee", "maintenance", "borrow_rate"), 0.0
+    )
+    execution = bt.Execution(margin=bt.Margin.OFF, spot_fee=0.01, idle_rate=0.0365, **costs)
     signal = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
     rule = bt.Rule(long=market.leg(SPOT), signal=signal, enter=0.5, exit=0.5, size=0.5, resize=None)
     found = Grid(Drawn(drawn=rule), market, 1000.0, execution).run([{}], log=5)
