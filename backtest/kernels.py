@@ -1188,22 +1188,33 @@ def account_worth(account: Record, leg: Record, terms: Record) -> float:
     return worth * account.coin if terms.inverse != 0 else worth
 
 
+@kernel
+def wished(rule: Record, value: float, close: float, scale: float) -> float:
+    """Base quantity that a rule wishes for an equity; an unknown scale is none."""
+    quantity = rule.fraction * value / close
+    return quantity * (scale if scale > 0.0 else 0.0) if rule.scaled != 0 else quantity
+
+
+@kernel
+def tradable(quantity: float, close: float, pair: Record) -> float:
+    """The whole lots in a quantity; 0 if they are too small to trade."""
+    quantity = whole(quantity, pair.lot)
+    return quantity if quantity > 0.0 and quantity * close >= pair.least_notional else 0.0
+
+
 @routine
 def sized(desk: Desk, pair: Record, side: int, value: float) -> float:
     """Base quantity for an equity: what can be borrowed and paid for, in whole lots; 0 if too small to trade."""
     account, rule, long, short, _, _, _ = desk
     close = long.close if rule.first_slot == LONG_SLOT else short.close
-    quantity = rule.fraction * value / close
-    if rule.scaled != 0:
-        quantity *= account.scale if account.scale > 0.0 else 0.0  # unknown: none
+    quantity = wished(rule, value, close, account.scale)
     if rule.borrow_limited != 0 and shorts_spot(desk, side):
         quantity = min(quantity, account.available)
     if rule.wallets != 0:
         quantity = min(quantity, affordable(desk, LONG_SLOT, side), affordable(desk, SHORT_SLOT, side))
     if account.allowance < np.inf:
         quantity = min(quantity, account.allowance / close)
-    quantity = whole(quantity, pair.lot)
-    return quantity if quantity > 0.0 and quantity * close >= pair.least_notional else 0.0
+    return tradable(quantity, close, pair)
 
 
 @routine
@@ -2202,16 +2213,6 @@ def load_fill(leg: Record, tape: Floats, i: int, accrual_row: int) -> None:
 
 
 @kernel
-def whole_size(rule: Record, pair: Record, value: float, close: float, scale: float) -> float:
-    """As `sized`, for what a plain rule may ask."""
-    quantity = rule.fraction * value / close
-    if rule.scaled != 0:
-        quantity *= scale if scale > 0.0 else 0.0
-    quantity = whole(quantity, pair.lot)
-    return quantity if quantity > 0.0 and quantity * close >= pair.least_notional else 0.0
-
-
-@kernel
 def open_at_once(state: Record, rule: Record, long: Record, short: Record, long_terms: Record, short_terms: Record, rate_before: float, money_after: tuple[float, float], size: float) -> None:  # fmt: skip
     """Both slots fill wholly at an open: interest so far, then the long slot, then the short one, as the step does it. money_after: rates before the bar."""
     interest = state.balance * (rate_before - state.reference)
@@ -2261,7 +2262,7 @@ def fill_whole(state: Record, leg: Record, terms: Record, quantity: float) -> No
 @kernel
 def taken(leg: Record, terms: Record, change: float) -> tuple[float, float, float]:
     """Price, fee and slippage of a change that takes what there is at the open."""
-    cost = leg.half_spread if terms.quoted != 0 and leg.half_spread >= 0.0 else terms.half_spread
+    cost = cost_of(leg, terms, 0.0, True)
     price = leg.open * (1.0 + cost if change > 0.0 else 1.0 - cost)
     return price, terms.taker_fee * (abs(change) * price) + terms.unit_fee * abs(change), abs(change) * leg.open * cost
 
@@ -2569,7 +2570,7 @@ def scan(
                         else shorts[CLOSE, short_at + min(t, pair.short_last)]
                     )
                     value = state.constant + state.balance * rates[BORROW if state.borrowing != 0 else IDLE, t + 1]
-                    size = whole_size(rule, pair, value, close, scale[pair.start + t] if rule.scaled != 0 else 1.0)
+                    size = tradable(wished(rule, value, close, scale[pair.start + t] if rule.scaled != 0 else 1.0), close, pair)
                     if size == 0.0:
                         t += 1
                         continue

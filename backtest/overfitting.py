@@ -47,21 +47,20 @@ def returns_of(equity: Floats) -> Floats:
 
 
 class Idle(NamedTuple):
-    """What cash earns while nothing is done: daily returns, and between which limits a return over them is nothing either."""
+    """What cash earns while nothing is done: daily returns, and how far off a return is nothing either."""
 
     returns: Floats
-    low: Floats
-    high: Floats
+    near: Floats
 
 
 def idle_of(equity: Floats) -> Idle:
-    """Returns of idle cash. Interest is credited at fills and doesn't compound between them, so that the return on equity falls as interest mounts up.
+    """Returns of idle cash.
 
-    An account that once traded has had interest on interest since, day after day: without the limits it would have a steady lead over one that never did.
+    Interest is credited at fills and doesn't compound between them, so that the return on equity falls as interest mounts up. An account that once traded
+    has had interest on interest since: a lead that is nearly the same every day, which would be a Sharpe ratio without end. As much is nothing.
     """
     returns = returns_of(equity[None, :])[0]
-    compounded = returns * (equity[:-1] / equity[0] - 1.0)
-    return Idle(returns, np.minimum(compounded, 0.0) - NOTHING, np.maximum(compounded, 0.0) + NOTHING)
+    return Idle(returns, np.abs(returns * (equity[:-1] / equity[0] - 1.0)) + NOTHING)
 
 
 class Tried:
@@ -103,7 +102,7 @@ class Tried:
     def _less_idle(self, returns: Floats) -> Floats:
         if self.idle is not None:
             returns -= self.idle.returns
-            returns[(returns >= self.idle.low) & (returns <= self.idle.high)] = 0.0
+            returns[np.abs(returns) <= self.idle.near] = 0.0
         return returns
 
     def parts(self) -> Iterator[tuple[slice, Floats]]:
@@ -158,8 +157,13 @@ def standard_error(returns: Floats, length: float) -> float:
     an autoregression does. Below 1 it is taken as 1: that losses follow gains is no reason for confidence.
     """
     centred = returns - returns.mean()
-    ratio = float(long_run_variance(centred[None, :], length)[0] / np.mean(centred**2))
-    return math.sqrt(max(ratio, autoregressive_ratio(centred), 1.0) / (len(returns) - 1))
+    ratio = max(drawn_ratio(centred, length), autoregressive_ratio(centred))
+    return math.sqrt(ratio / (len(returns) - 1))
+
+
+def drawn_ratio(centred: Floats, length: float) -> float:
+    """Long-run variance over that of a day as stretches of days tell it, at least 1."""
+    return max(float(long_run_variance(centred[None, :], length)[0] / np.mean(centred**2)), 1.0)
 
 
 def autoregressive_ratio(centred: Floats) -> float:
@@ -356,11 +360,17 @@ def p_value(simulated: Floats, found: float) -> float:
 
 
 def interval_of(returns: Floats, drawn: Drawn) -> tuple[float, float]:
-    """Interval of the daily Sharpe ratio: quantiles over the drawn days, in which mean and deviation are taken anew."""
+    """Interval of the daily Sharpe ratio: quantiles over the drawn days, in which mean and deviation are taken anew.
+
+    It is wider than these by as much as an autoregression tells more than stretches of days do (`standard_error`).
+    """
     days = len(returns)
     mean = drawn.counts @ returns / days
     variance = np.maximum(drawn.counts @ returns**2 / days - mean**2, 0.0) * days / (days - 1)
     moves = variance > NOTHING**2
     ratios = np.divide(mean, np.sqrt(variance), out=np.zeros_like(mean), where=moves)
     low, high = np.quantile(ratios, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-    return float(low), float(high)
+    centred = returns - returns.mean()
+    wider = math.sqrt(max(autoregressive_ratio(centred) / drawn_ratio(centred, drawn.length), 1.0))
+    found = float(returns.mean() / returns.std(ddof=1))
+    return found + wider * (float(low) - found), found + wider * (float(high) - found)

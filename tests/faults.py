@@ -57,14 +57,14 @@ CLOSE_AT_THE_END = """                if t + 1 == stamps.shape[0] and account.ph
                     long.value_open, short.value_open = long.value_close, short.value_close
                     long.accrual_before, short.accrual_before = long.accrual, short.accrual
                     long.margin_accrual_before, short.margin_accrual_before = long.margin_accrual, short.margin_accrual
-                    fill_orders(desk, pair, trade, fills[i])
+                    fill_orders(desk, pair, trade, fills[i, account.fills], fills[i, account.fills + 1])
                     rebase(desk, AT_END)
                     record(account, long, short, ledger[i, account.changes])
 """
 LIQUIDATE_LONG = "        changed = liquidated(desk, LONG_SLOT, trade, fills)\n"
 LIQUIDATE_SHORT = "        changed = liquidated(desk, SHORT_SLOT, trade, fills) or changed\n"
-TRY_PLUS = "                if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >= rule.enter:\n                    side = 1\n"
-TRY_MINUS = "                elif rule.minus != 0 and minus.entry.values[rule.bars_at + t] >= rule.enter:\n                    side = -1\n"
+TRY_PLUS = "                if rule.plus != 0 and values[rule.entry_at + t] >= rule.enter:\n                    side = 1\n"
+TRY_MINUS = "                elif rule.minus != 0 and values[rule.entry_at + rule.minus_at + t] >= rule.enter:\n                    side = -1\n"
 AIM_LONG, AIM_SHORT = "aim(long, long_terms, side * quantity)", "aim(short, short_terms, -side * quantity)"
 ROUND_DOWN = "np.floor(abs(amount) / step * (1.0 + ROUNDING)) * step"
 WORST = "mark = leg.low if leg.quantity > 0.0 else leg.high"
@@ -109,8 +109,8 @@ FAULTS = [
         # the order of a bar
         fault("order: funding before fills", KERNELS, "tape[accrual_row, before] if i > 0 else 0.0", "tape[accrual_row, i]"),
         fault("order: interest before fills", KERNELS,
-              "account.borrow_rate_before = borrow[t + 1], borrow[t]", "account.borrow_rate_before = borrow[t + 1], borrow[t + 1]",
-              "account.idle_rate_before = idle[t + 1], idle[t]", "account.idle_rate_before = idle[t + 1], idle[t + 1]"),
+              "account.borrow_rate_before = rates[BORROW, t + 1], rates[BORROW, t]", "account.borrow_rate_before = rates[BORROW, t + 1], rates[BORROW, t + 1]",
+              "account.idle_rate_before = rates[IDLE, t + 1], rates[IDLE, t]", "account.idle_rate_before = rates[IDLE, t + 1], rates[IDLE, t + 1]"),
         fault("order: margin before fills", KERNELS, MARGIN, "", ORDERED, EARLY_MARGIN + ORDERED, first="test_golden::test_a_position_is_margined_from_the_bar_that_fills_it_until_the_open_that_closes_it"),
         fault("order: margin before funding", KERNELS,
               "account = leg.collateral + backing + leg.quantity * (leg.margin_accrual -",
@@ -127,7 +127,7 @@ FAULTS = [
         fault("fee on the reference", KERNELS, "else abs(change) * price\n", "else abs(change) * leg.open\n"),
         fault("fee not taken from the balance", KERNELS, "    pay(desk, slot, -fee)\n", ""),
         fault("slippage sign", KERNELS, "account.slippage -= slippage", "account.slippage += slippage"),
-        fault("slippage on the fill price", KERNELS, "abs(change) * leg.open * cost", "abs(change) * price * cost"),
+        fault("slippage on the fill price", KERNELS, "worth * cost if inverse else abs(change) * leg.open * cost", "worth * cost if inverse else abs(change) * price * cost"),
         fault("fill price on the better side", KERNELS, "(1.0 + cost if bought else 1.0 - cost)", "(1.0 - cost if bought else 1.0 + cost)"),
         fault("half-spread of the bar that fills", ORDERS, "(ask - bid) / (ask + bid), market.life(name), bars, later=1)", "(ask - bid) / (ask + bid), market.life(name), bars)"),
         fault("whole spread for half of it", ORDERS, "(ask - bid) / (ask + bid), market", "(ask - bid) / (ask + bid) * 2.0, market"),
@@ -202,9 +202,9 @@ FAULTS = [
         fault("min_days exclusive", CURVE, "ahead >= whole_days(leg.min_days)", "ahead > whole_days(leg.min_days)", first="test_golden::test_a_chain_offers_the_nearest_contract_with_enough_days"),
         fault("min_days ignored", CURVE, "ahead >= whole_days(leg.min_days)", "ahead > 0", first="test_golden::test_a_chain_offers_the_nearest_contract_with_enough_days"),
         # entries and sizes
-        fault("enter exclusive", KERNELS, "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >=", "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >"),
+        fault("enter exclusive", KERNELS, "                if rule.plus != 0 and values[rule.entry_at + t] >=", "                if rule.plus != 0 and values[rule.entry_at + t] >"),
         fault("missing signal enters", KERNELS,
-              "if rule.plus != 0 and plus.entry.values[rule.bars_at + t] >=", "if rule.plus != 0 and not plus.entry.values[rule.bars_at + t] <",
+              "                if rule.plus != 0 and values[rule.entry_at + t] >=", "                if rule.plus != 0 and not values[rule.entry_at + t] <",
               "nearest = final if jump else t", "nearest = t", first="test_golden::test_both_sides_try_plus_first_and_each_reads_its_own_signals"),
         fault("side −1 tried first", KERNELS, TRY_PLUS + TRY_MINUS, TRY_MINUS.replace("elif", "if") + TRY_PLUS.replace("if", "elif")),
         fault("side −1 buys", KERNELS, AIM_LONG, "aim(long, long_terms, quantity)", AIM_SHORT, "aim(short, short_terms, -quantity)"),
@@ -228,7 +228,7 @@ FAULTS = [
         fault("exit signal not mirrored", TAPES, "layout.spread(-sign * table_of", "layout.spread(-table_of", first="test_golden::test_side_minus_one_reads_the_signal_mirrored"),
         fault("exit signal of the other side", TAPES, "both_sides(rule.exit_signal, rule.signal)[which]", "both_sides(rule.exit_signal, rule.signal)[0]", first="test_golden::test_both_sides_try_plus_first_and_each_reads_its_own_signals"),
         fault("stop exclusive", KERNELS, "account.premium >= account.stop_level", "account.premium > account.stop_level", first="test_golden::test_a_stop_is_measured_from_the_references_of_the_entry"),
-        fault("stop not mirrored", TAPES, "widening = side_of(sign * layout.spread(premium))", "widening = side_of(layout.spread(premium))", first="test_golden::test_a_stop_of_side_minus_one_counts_a_shrinking_premium"),
+        fault("stop not mirrored", TAPES, 'out["premium_at"] = sign * layout.spread(premium)', 'out["premium_at"] = layout.spread(premium)', first="test_golden::test_a_stop_of_side_minus_one_counts_a_shrinking_premium"),
         fault("stop from the fill prices", KERNELS, "(trade.entry_short - trade.entry_long) / trade.entry_long", "((short.entry or trade.entry_short) - trade.entry_long) / trade.entry_long", first="test_golden::test_a_stop_is_measured_from_the_references_of_the_entry"),
         fault("stop from the close of the bar that fills", KERNELS,
               "mean_with(trade.entry_short, leg.entered, leg.open, abs(change))", "mean_with(trade.entry_short, leg.entered, leg.close, abs(change))", first="test_golden::test_a_stop_is_measured_from_the_references_of_the_entry"),
@@ -246,7 +246,7 @@ FAULTS = [
               "    account.phase = CLOSING\n    account.reason = reason\n", "    account.phase = CLOSING\n    account.reason = reason\n    account.decided = account.bar\n",
               "        account.reason = reason\n    account.phase", "        account.reason = reason\n        account.decided = account.bar\n    account.phase",
               "first_at(stamps, account.exit_time + rule.cooldown, t)", "first_at(stamps, stamps[account.decided] + rule.cooldown, t)", first="test_golden::test_cooldown_counts_from_the_fill_of_the_exit"),
-        fault("cooldown ignored", KERNELS, "            and t >= account.idle_until\n", "", "t = max(t, account.idle_until)", "t = max(t, 0)", first="test_golden::test_a_chain_goes_on_with_the_next_contract_after_a_settlement_and_its_cooldown"),
+        fault("cooldown ignored", KERNELS, "            and t >= account.idle_until\n", "", "begin = max(t, account.idle_until)", "begin = t", first="test_golden::test_a_chain_goes_on_with_the_next_contract_after_a_settlement_and_its_cooldown"),
         fault("liquidation at the beginning of its bar", KERNELS, "trade.exited = max(trade.exited, account.stamp)", "trade.exited = max(trade.exited, account.opened)"),
         fault("loss before stop", KERNELS, STOPPED + LOST, LOST + STOPPED, first="test_golden::test_the_first_reason_that_holds_is_the_reason"),
         fault("signal before time", KERNELS, IN_TIME, "", "        return SIGNAL\n", "        return SIGNAL\n" + IN_TIME, first="test_golden::test_the_first_reason_that_holds_is_the_reason"),
@@ -271,7 +271,7 @@ FAULTS = [
         fault("block maxima lost to NaN", TAPES, "np.fmax.reduce(whole.reshape(-1, k.SMALL), axis=1)", "np.maximum.reduce(whole.reshape(-1, k.SMALL), axis=1)", first="test_golden::test_the_first_position_at_or_above_a_level_is_that_of_a_plain_search"),
         fault("jump over an expiry", KERNELS, "pair.long_expiry_bar, pair.short_expiry_bar)\n    if", "pair.long_expiry_bar)\n    if"),
         fault("jump over a loss", KERNELS, "if value <= loss_level or", "if value < 0.99 * loss_level or", first="test_golden::test_a_loss_is_measured_from_the_equity_before_the_first_fill_of_its_trade"),
-        fault("jump over the margin of the long slot", KERNELS, "if long.stress_level < np.inf:", "if long.stress_level < -np.inf:"),
+        fault("jump over the margin of the long slot", KERNELS, "pair.long_start, long.stress_level\n    return rule.short_stress_at + minus + pair.short_start, short.stress_level\n\n\n@kernel\ndef first_by", "pair.long_start, np.inf\n    return rule.short_stress_at + minus + pair.short_start, short.stress_level\n\n\n@kernel\ndef first_by"),
         fault("logs too small", KERNELS, "account.fills + rows > fills.shape[1]", "account.fills > fills.shape[1]", first="test_golden::test_logs_that_grow_lose_nothing"),
     ),
     *near(
@@ -368,7 +368,7 @@ FAULTS = [
         fault("roll: whether it pays or not", KERNELS, "if pays >= rule.enter and rolls(", "if rolls("),
         fault("roll: without an open of the new contract", KERNELS, "leg.open > 0.0 and fresh.open > 0.0 and takes", "leg.open > 0.0 and takes"),
         # entries and sizes
-        fault("size without its scale", KERNELS, "        quantity *= account.scale if account.scale > 0.0 else 0.0", "        quantity *= 1.0 if account.scale > 0.0 else 0.0"),
+        fault("size without its scale", KERNELS, "return quantity * (scale if scale > 0.0 else 0.0) if rule.scaled != 0 else quantity", "return quantity"),
         fault("liquidity: unknown taken as enough for an entry", TAPES, "np.arange(len(market))] == 0.0)", "np.arange(len(market))] != 1.0)"),
         fault("liquidity: illiquid enters", TAPES, "    if illiquid is not None:\n", "    if False:\n"),
         fault("liquidity: leaves where it is unknown", KERNELS, "rule.liquidity != 0 and account.illiquid > 0.0", "rule.liquidity != 0 and not account.illiquid == 0.0"),
@@ -391,7 +391,7 @@ FAULTS = [
         fault("jump over a tranche", KERNELS, TRANCHE, ""),
         fault("jump over the time to converge", KERNELS, "            horizon = min(horizon, account.converge_bar)\n", "            pass\n"),
         fault("jump over a premium that widens again", KERNELS, "            account.premium_level = min(account.stop_level, account.converge_level)\n", "            pass\n"),
-        fault("jump over an annualized stop", KERNELS, "if account.annual_level < np.inf:", "if account.annual_level < -np.inf:"),
+        fault("jump over an annualized stop", KERNELS, "pair.start, account.annual_level", "pair.start, np.inf"),
         fault("jump: exposure does not walk", PREPARE, "        or rule.exposure is not None\n", ""),
         fault("jump: drawdown does not walk", PREPARE, "        or rule.drawdown is not None\n", ""),
         fault("jump: max_spread does not walk", PREPARE, "        or rule.max_spread is not None\n", ""),
@@ -528,7 +528,7 @@ FAULTS = [
         fault("book: what the first rule can borrow", KERNELS, "available[rule.bars_at + t]", "available[t]"),
         fault("book: payments that the first rule expects", KERNELS, "                at = rule.bars_at + t\n", "                at = t\n"),
         fault("book: coin of the first rule", KERNELS, "coin[COIN_OPEN, rule.bars_at + t], coin[COIN_CLOSE, rule.bars_at + t]", "coin[COIN_OPEN, t], coin[COIN_CLOSE, t]"),
-        fault("book: signal of the first rule for side −1", KERNELS, "minus.entry.values[rule.bars_at + t] >= rule.enter", "minus.entry.values[t] >= rule.enter"),
+        fault("book: signal of the first rule for side −1", KERNELS, "elif rule.minus != 0 and values[rule.entry_at + rule.minus_at + t] >= rule.enter", "elif rule.minus != 0 and values[rule.minus_at + t] >= rule.enter"),
     ),
     *near(
         "mutations::test_kernel_and_judge_agree_on_cases_made_for_a_fault",
@@ -538,9 +538,9 @@ FAULTS = [
         fault("book: wallets drawn on", KERNELS, "if cash > 0.0 and desk.rule.wallets == 0:", "if cash > 0.0:"),
         fault("book: fills in the opposite order", KERNELS, ALL_FILL + EACH, ALL_FILL + BACKWARDS),
         fault("book: drawdown exclusive", KERNELS, "pool.equity <= pool.peak", "pool.equity < pool.peak"),
-        fault("jump over the entry of a rule before", KERNELS, "                end = nearest\n", "                end = final\n"),
+        fault("jump over the entry of a rule before", KERNELS, "begin, end, side, sides = t, nearest, 0, ENTRY_SIDES", "begin, end, side, sides = t, final, 0, ENTRY_SIDES"),
         fault("jump over the trade of a rule before", KERNELS, "min(nearest, account.horizon, account.period_end)", "min(account.horizon, account.period_end)"),
-        fault("jump over a loss by the sign of the own balance", KERNELS, "rate = borrow if account.borrowing != 0 else idle", "rate = borrow if account.balance < 0.0 else idle"),
+        fault("jump over a loss by the sign of the own balance", KERNELS, "rule.resize_factor < np.inf, BORROW if account.borrowing != 0 else IDLE", "rule.resize_factor < np.inf, BORROW if account.balance < 0.0 else IDLE"),
         fault("jump: drawdown of a book does not walk", SIMULATE, '        rules["walks"] = 1\n', "        pass\n"),
         fault("jump: exposure of a book does not walk", SIMULATE, 'rules["walks"] |= rules["resize_factor"] < np.inf', 'rules["walks"] |= 0'),
     ),
@@ -627,7 +627,7 @@ FAULTS = [
         # roll
         fault("roll: levels not renewed", KERNELS, ROLL_LEVELS, ""),
         fault("roll: as a maker", KERNELS, ENTER_NEW, ENTER_NEW.replace("True", "False")),
-        fault("roll: side −1 by the signal of side +1", KERNELS, "values[rule.bars_at + t] if account.side > 0 else", "values[rule.bars_at + t] if rule.plus != 0 else", first="mutations::test_kernel_and_judge_agree_on_desk_cases[69]"),
+        fault("roll: side −1 by the signal of side +1", KERNELS, "pays = values[rule.entry_at + (rule.minus_at if account.side < 0 else 0) + t]", "pays = values[rule.entry_at + (rule.minus_at if rule.plus == 0 else 0) + t]", first="mutations::test_kernel_and_judge_agree_on_desk_cases[69]"),
         fault("roll: without latency", KERNELS, "account.roll_ready = account.stamp + latency", "account.roll_ready = account.stamp", first="mutations::test_kernel_and_judge_agree_on_desk_cases[11]"),
         # entries and sizes
         fault("liquidity: wide and unknown is unknown", ORDERS, "np.where((one == 1.0) | (other == 1.0), 1.0, one + other)", "np.minimum(one + other, 1.0)"),

@@ -24,8 +24,8 @@ import backtest as bt
 from backtest import kernels as k
 from backtest import metrics, scan, simulate
 from backtest.errors import CarryError
-from backtest.joint import join
 from backtest.instruments import Kind
+from backtest.joint import join
 from backtest.prepare import prepare
 from backtest.result import Prepared, Result, spot_of
 from backtest.scan import STATISTICS, Grid, Scanned
@@ -78,6 +78,16 @@ def plain_case(seed: int) -> Case:
     return made(Desk(market, rule, capital, PLAIN), seed)
 
 
+def changing_case(seed: int) -> Case:
+    """A trade that nothing ends but its margin, of which more is needed from the middle on."""
+    market, rule, capital = generators.case(seed)
+    changes = [(market.stamps[len(market.stamps) // 2], {"tiers": [(0.0, 0.08, 0.0)]})]
+    long, short = (slot and replace(slot, changes=changes) for slot in (rule.long, rule.short))
+    endless: dict[str, Any] = dict.fromkeys(("exit", "max_hold", "loss", "resize", "stop", "expiry_days"))
+    rule = replace(rule, long=long, short=short, margin="isolated", leverage=8.0, size=0.5, **endless)
+    return made(Desk(market, rule, capital, PLAIN), seed, count=1)
+
+
 def long_case(seed: int) -> Case:
     """Plain ones over some blocks of blocks, of which most trade calmly."""
     market, rule, capital = Longer(random.Random(seed)).case()
@@ -100,7 +110,8 @@ def boxed(seed: int) -> Case:
     """The same without that, so that the steps jump."""
     market, rule, capital, beside = desk_case(seed)
     walking = ("exposure", "drawdown", "pause", "max_spread", "min_depth", "top_up", "deleveraged_at", "wallets")
-    rule = replace(rule, **dict.fromkeys(walking), deleveraged_gap=0.0)
+    none: dict[str, Any] = dict.fromkeys(walking)
+    rule = replace(rule, **none, deleveraged_gap=0.0)
     if len(market.coin_open) == 0 and seed % 2:
         rule = replace(rule, scale=None)
     beside = beside._replace(available=None, recalled_at=None)
@@ -177,7 +188,16 @@ def run_of(grid: Grid, values: Mapping[str, Any]) -> Result:
     parameters = {name: value for name, value in values.items() if name in own}
     changes = {name: value for name, value in values.items() if name not in own}
     strategy = base(**parameters) if isinstance(base, type) else replace(base, **parameters)
-    return bt.run(strategy, grid.market, capital=grid.capital, execution=grid.execution, **grid.fixed, **changes)
+    result: Result = bt.run(strategy, grid.market, capital=grid.capital, execution=grid.execution, **grid.fixed, **changes)
+    return result
+
+
+def result_or_why(grid: Grid, values: Mapping[str, Any]) -> Result | str:
+    """The whole run of one combination, or why there is none."""
+    try:
+        return run_of(grid, values)
+    except CarryError as error:
+        return str(error)
 
 
 # ---------------------------------------------------------------- whether both say the same
@@ -189,10 +209,9 @@ def agree(case: Case) -> list[set[str]]:
     with terms_of(case):
         found = case.grid.run(case.chosen, log=500)
         for number, values in enumerate(case.chosen):
-            try:
-                result = run_of(case.grid, values)
-            except CarryError as error:
-                assert found.refused[number] == str(error)
+            result = result_or_why(case.grid, values)
+            if isinstance(result, str):
+                assert found.refused[number] == result
                 assert found.table.iloc[number].isna().all()
                 assert np.isnan(found.daily[number]).all()
                 continue
@@ -259,7 +278,7 @@ def done(found: Scanned, number: int, result: Result) -> set[str]:
     """Labels of what happened, and of how the scan took it."""
     assert found.trades is not None
     mine, log, prepared = found.trades[number], result._log, result._prepared
-    closed, record, market = int(log.account["trades"]), prepared.rule_record, prepared.market
+    closed, record = int(log.account["trades"]), prepared.rule_record
     plain = scan.is_plain(prepared)
     labels = {"plain" if plain else "stepped only", "jumped" if record["walks"] == 0 else "walked"}
     labels |= {f"single {name}" for name, leg in zip(("short", "long"), prepared.rule.legs, strict=True) if leg is None}

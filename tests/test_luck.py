@@ -42,17 +42,28 @@ def numbered(count: int) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- noise and an edge
 
 
-def swept(seed: int, edge: float) -> tuple[Floats, list[dict[str, Any]]]:
-    """A sweep's equity: 49–120 combinations on a grid whose neighbours trade alike, two to three years, and around one place an edge (Sharpe ratio a year)."""
+def swept(seed: int, edge: float, following: float = 0.0) -> tuple[Floats, list[dict[str, Any]]]:
+    """A sweep's equity: 49–120 combinations on a grid whose neighbours trade alike, two to three years, and around one place an edge (Sharpe ratio a year).
+
+    following: how much of a day's return comes again the day after.
+    """
     random = np.random.default_rng(seed)
     enters, exits, days = random.integers(7, 13), random.integers(7, 11), random.integers(730, 1_100)
     grid = np.array([[i / enters, j / exits] for i in range(enters) for j in range(exits)])
     alike = np.exp(-np.abs(grid[:, None] - grid[None]).sum(axis=2) / 0.5)
-    returns = np.linalg.cholesky(alike) @ random.standard_t(5, (len(grid), days)) * 0.01
+    returns = followed(np.linalg.cholesky(alike) @ random.standard_t(5, (len(grid), days)) * 0.01, following)
     top = random.uniform(0.2, 0.8, 2)
     hill = np.exp(-((grid - top) ** 2).sum(axis=1) / 0.15)
     returns += edge / YEAR * returns.std(axis=1, keepdims=True) * hill[:, None]
     return equity(returns), [{"enter": float(one), "exit": float(other)} for one, other in grid]
+
+
+def followed(shocks: Floats, following: float) -> Floats:
+    """An autoregression of these shocks, along the last axis."""
+    returns = shocks.copy()
+    for day in range(1, shocks.shape[-1]):
+        returns[..., day] += following * returns[..., day - 1]
+    return returns
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,6 +78,12 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def of_noise() -> list[Luck]:
     return [luck_of(*swept(seed, 0.0), seed=seed) for seed in range(100)]
+
+
+@pytest.fixture(scope="module")
+def of_following() -> list[Luck]:
+    """Noise whose gains follow gains, as funding's do: 0.8 of a day's comes again."""
+    return [luck_of(*swept(seed, 0.0, 0.8), seed=seed) for seed in range(60)]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +108,14 @@ def test_p_values_of_noise_are_about_uniform(of_noise: list[Luck]) -> None:
         assert 35 <= (values < 0.5).sum() <= 65
 
 
+def test_noise_whose_gains_follow_gains_is_told_as_noise(of_following: list[Luck]) -> None:
+    assert sum(luck.deflated_sharpe < 0.95 for luck in of_following) >= 57
+    assert 0.4 < np.mean([luck.overfitting for luck in of_following]) < 0.6
+    assert sum(max(luck.reality_check, luck.white) < 0.05 for luck in of_following) <= 6
+    best, expected = (np.mean([getattr(luck, name) for luck in of_following]) for name in ("sharpe", "expected_maximum"))
+    assert expected == pytest.approx(best, abs=0.25)  # of 3.4
+
+
 def test_an_edge_is_found(of_edge: list[Luck]) -> None:
     """All three ways at once."""
     assert sum(luck.deflated_sharpe >= 0.95 and luck.overfitting < 0.3 and luck.reality_check < 0.05 for luck in of_edge) >= 90
@@ -99,6 +124,133 @@ def test_an_edge_is_found(of_edge: list[Luck]) -> None:
 def test_an_edge_lies_on_a_plateau(of_edge: list[Luck], of_noise: list[Luck]) -> None:
     assert all(luck.plateau is not None and luck.plateau.neighbours >= 3 for luck in of_edge)
     assert sum(luck.plateau.positive for luck in of_edge if luck.plateau) > sum(luck.plateau.positive for luck in of_noise if luck.plateau)
+
+
+# ---------------------------------------------------------------- interest on idle cash
+
+RATE = 0.04 / 365  # a day
+
+
+def interest(days: int) -> Floats:
+    """Equity of an account that never trades: interest that is credited at fills doesn't compound without any."""
+    return 1e5 * (1.0 + RATE * np.arange(days + 1))
+
+
+def trading(returns: Floats) -> Floats:
+    """Equity of accounts with these returns beside interest on all that they have."""
+    return equity(returns + RATE)
+
+
+def test_an_account_that_never_trades_is_not_the_best() -> None:
+    """4 % a year for certain is a Sharpe ratio without end, and no skill."""
+    returns = noise(6, 700)
+    daily, idle = trading(returns), interest(700)
+    daily[[1, 4]] = idle
+    assert luck_of(daily, numbered(6)).chosen in (1, 4)  # where nobody says what idle cash earns
+    luck = luck_of(daily, numbered(6), idle=idle)
+    four = luck_of(daily[[0, 2, 3, 5]], numbered(4), idle=idle)
+    assert luck.chosen == [0, 2, 3, 5][four.chosen]
+    assert luck.effective_trials == pytest.approx(four.effective_trials * 6 / 6, rel=1e-9)
+    assert luck.overfitting == four.overfitting
+    assert luck.over_idle
+    assert "2 combinations earn what idle cash does: no Sharpe ratio, so not the best" in luck.notes
+    alone = luck_of(daily[1:2], numbered(1), idle=idle)
+    assert alone.notes == ["no equity moves but by what idle cash earns: there is nothing to judge"]
+
+
+def test_an_account_that_trades_once_has_no_edge_from_interest_on_its_interest() -> None:
+    """A fill credits what was earned till then, which earns since: 0.1 % a year more than an account that never fills, the same every day."""
+    idle = interest(1_460)
+    once = idle.copy()
+    once[501:] = (idle[500] - 1.0) * (1.0 + RATE * np.arange(1, 961))  # at a cost of 1
+    returns = once[1:] / once[:-1] - idle[1:] / idle[:-1]
+    assert returns[501:].mean() / returns[501:].std() * YEAR > 30.0
+    luck = luck_of(np.stack([once, idle, trading(noise(1, 1_460) - 0.001)[0]]), numbered(3), idle=idle)
+    assert luck.chosen == 0
+    assert luck.sharpe == pytest.approx(-YEAR / math.sqrt(1_460), rel=1e-6)  # of one day with a loss
+    assert "the best one's equity moves on only 1 of 1,460 days: its figures rest on these" in luck.notes
+    assert luck.deflated_sharpe < 0.5
+    assert min(luck.reality_check, luck.white) > 0.1
+
+
+@pytest.fixture(scope="module")
+def beside_interest() -> list[Luck]:
+    """Fifty combinations of no edge, with 2 % deviation a year, four years, beside interest of 4 %."""
+    found = []
+    for seed in range(60):
+        daily = trading(noise(50, 1_461, seed) * 2.0 / YEAR)
+        found.append(
+            luck_of(
+                daily, numbered(50), baseline=1e5 * (1.0 + RATE) ** np.arange(1_462), idle=1e5 * (1.0 + RATE) ** np.arange(1_462), seed=seed
+            )
+        )
+    return found
+
+
+def test_noise_beside_interest_is_told_as_noise(beside_interest: list[Luck]) -> None:
+    assert sum(luck.deflated_sharpe < 0.95 for luck in beside_interest) >= 57
+    assert np.mean([luck.sharpe for luck in beside_interest]) == pytest.approx(
+        np.mean([luck.expected_maximum for luck in beside_interest]), abs=0.1
+    )
+    assert sum(luck.interval[0] < 0.0 for luck in beside_interest) >= 10
+    assert sum(max(luck.reality_check, luck.white) < 0.05 for luck in beside_interest) <= 7
+
+
+def test_an_edge_beside_interest_is_found() -> None:
+    for seed in range(10):
+        returns = noise(50, 1_461, seed) * 2.0 / YEAR + 2.5 / YEAR * 0.02 / YEAR * np.linspace(0.0, 1.0, 50)[:, None]
+        luck = luck_of(trading(returns), numbered(50), idle=interest(1_461), baseline=interest(1_461), seed=seed)
+        assert luck.deflated_sharpe >= 0.95
+        assert max(luck.reality_check, luck.white) < 0.05
+
+
+def test_ratios_over_idle_cash_are_of_returns_less_its_own() -> None:
+    """With no day so near to idle cash that it is the same."""
+    returns, idle = noise(4, 300), interest(300)
+    over = equity(returns)[:, 1:] / equity(returns)[:, :-1] - idle[1:] / idle[:-1]
+    assert np.abs(over).min() > RATE * 0.04
+    luck = luck_of(equity(returns), numbered(4), idle=idle)
+    assert luck.sharpe == pytest.approx((over.mean(axis=1) / over.std(axis=1, ddof=1)).max() * YEAR, rel=1e-9)
+    assert str(luck).splitlines()[1].startswith("* Best Sharpe ratio over idle cash ")
+    assert str(luck).count("idle cash") == 1
+    plain = luck_of(equity(over), numbered(4))
+    for name in ("deflated_sharpe", "overfitting", "effective_trials", "interval"):
+        assert getattr(luck, name) == pytest.approx(getattr(plain, name), rel=1e-6)
+
+
+def test_idle_cash_that_earns_nothing_changes_nothing() -> None:
+    daily = equity(noise(4, 300))
+    assert str(luck_of(daily, numbered(4), idle=np.full(301, 5.0))) == str(luck_of(daily, numbered(4)))
+    assert not luck_of(daily, numbered(4), idle=np.full(301, 5.0)).over_idle
+
+
+def test_the_lead_over_a_baseline_is_that_without_idle_cash() -> None:
+    daily, baseline = equity(noise(8, 400) + 0.0004), equity(noise(1, 400, 7))[0]
+    with_idle, without = (luck_of(daily, numbered(8), baseline=baseline, idle=idle) for idle in (interest(400), None))
+    assert with_idle.chosen == without.chosen
+    assert with_idle.reality_check == pytest.approx(without.reality_check, abs=0.01)
+    assert with_idle.white == pytest.approx(without.white, abs=0.01)
+
+
+def test_one_that_trades_once_rests_exactly_in_the_other_half() -> None:
+    """A difference between two sums would leave rounding there, and a Sharpe ratio of rounding."""
+    returns = np.zeros((3, 160))
+    returns[0, 3], returns[1, 5] = 0.01 / 3, 0.02 / 3
+    returns[2] = noise(1, 160)[0]
+    by_definition = []
+    blocks = np.array_split(np.arange(160), 16)
+    held = odds.returns_of(equity(returns))
+    held[np.abs(held) < 1e-15] = 0.0
+    for half in combinations(range(16), 8):
+        inside = np.zeros(160, dtype=bool)
+        inside[np.concatenate([blocks[one] for one in half])] = True
+        train, test = (
+            np.nan_to_num(part.mean(axis=1) / np.where(part.std(axis=1) > 0.0, part.std(axis=1, ddof=1), np.inf))
+            for part in (held[:, inside], held[:, ~inside])
+        )
+        mine = test[train.argmax()]
+        by_definition.append((test < mine - 1e-9).sum() + ((np.abs(test - mine) <= 1e-9).sum() + 1) / 2 <= 2)
+    assert odds.overfitting_of(tried(returns)) == pytest.approx(np.mean(by_definition), abs=1e-12)
 
 
 # ---------------------------------------------------------------- effective trials
@@ -144,6 +296,22 @@ def test_trials_that_are_not_here_count_as_those_that_are() -> None:
     ten = noise(10, 400)
     assert effective(ten, trials=70) == pytest.approx(7 * effective(ten), rel=1e-9)
     assert "of 60 of those that were tried there is no equity here" in str(luck_of(equity(ten), numbered(10), trials=70))
+
+
+def test_each_trial_counts_as_an_independent_one_where_asked() -> None:
+    """As those of a search that climbs to the best of noise."""
+    alike = np.repeat(noise(5, 400), 8, axis=0) + 1e-5 * noise(40, 400, 1)
+    daily = equity(alike)
+    one, each = (luck_of(daily, numbered(40), trials=60, independent=independent) for independent in (False, True))
+    assert one.effective_trials < 12.0
+    assert each.effective_trials == 60.0
+    assert each.expected_maximum == pytest.approx(
+        one.expected_maximum * odds.expected_maximum(60) / odds.expected_maximum(one.effective_trials), rel=1e-9
+    )
+    assert each.deflated_sharpe < one.deflated_sharpe
+    assert (each.overfitting, each.interval, each.white) == (one.overfitting, one.interval, one.white)
+    assert "of 20 of those that were tried there is no equity here: they count as independent ones" in each.notes
+    assert math.isnan(luck_of(daily[:, :20], numbered(40), independent=True).effective_trials)
 
 
 # ---------------------------------------------------------------- deflated Sharpe ratio
@@ -209,6 +377,25 @@ def test_gains_that_follow_gains_make_a_ratio_less_sure() -> None:
     assert odds.standard_error(independent, 1) == pytest.approx(1.0 / math.sqrt(3_999), rel=1e-9)
     assert odds.standard_error(following, odds.drawn_days(following, 0).length) == pytest.approx(2.0 / math.sqrt(3_999), rel=0.15)
     assert odds.standard_error(np.resize([1.0, -1.0], 4_000), 5) == pytest.approx(1.0 / math.sqrt(3_999), rel=1e-12)
+
+
+@pytest.mark.parametrize(("following", "ratio"), [(0.0, 1.0), (0.4, 7 / 3), (0.8, 9.0), (-0.5, 1.0)])
+def test_the_error_of_an_autoregression_is_what_it_is(following: float, ratio: float) -> None:
+    """In the mean of forty; stretches of days alone tell 2.1 and 7.3 of 2.3 and 9. Of independent days there is hardly any noise: power is kept."""
+    random = np.random.default_rng(3)
+    errors = []
+    for one in followed(random.normal(size=(40, 1_500)), following)[:, 100:]:
+        errors.append(odds.standard_error(one, odds.drawn_days(one, 0).length) * math.sqrt(1_399))
+    assert np.mean(np.square(errors)) == pytest.approx(ratio, rel=0.05)
+    assert min(errors) >= 1.0
+    if following <= 0.0:
+        assert np.mean(errors) < 1.01
+
+
+def test_an_autoregression_of_few_or_of_alternating_days() -> None:
+    assert odds.autoregressive_ratio(np.resize([1.0, -1.0], 4_000)) < 1.0
+    assert odds.autoregressive_ratio(np.linspace(-1.0, 1.0, 30)) > 5.0
+    assert odds.autoregressive_ratio(np.linspace(-1.0, 1.0, 4_000)) <= 2.0 / odds.LEAST_LEFT
 
 
 # ---------------------------------------------------------------- probability of backtest overfitting
@@ -318,7 +505,7 @@ def test_arch_does_not_studentize() -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(("following", "days", "least"), [(0.0, 250, 0.90), (0.4, 400, 0.86)])
+@pytest.mark.parametrize(("following", "days", "least"), [(0.0, 250, 0.90), (0.4, 400, 0.90), (0.8, 800, 0.90)])
 def test_the_interval_holds_the_truth_about_as_often_as_it_says(following: float, days: int, least: float) -> None:
     random, truth, held = np.random.default_rng(6), 0.06, 0
     for seed in range(120):
@@ -343,8 +530,21 @@ def test_the_interval_is_that_of_the_drawn_days() -> None:
 
 def test_the_interval_knows_of_gains_that_follow_gains() -> None:
     returns = np.repeat(noise(1, 150)[0], 4)  # each day's return four days long
-    alone, together = (np.ptp(odds.interval_of(returns, odds.Drawn(counts_of(length, 600), length))) for length in (1, 12))
+    alone = np.ptp(odds.interval_of(noise(1, 600)[0], odds.Drawn(counts_of(1, 600), 1)))
+    together = np.ptp(odds.interval_of(returns, odds.Drawn(counts_of(12, 600), 12)))
     assert together == pytest.approx(2.0 * alone, rel=0.25)
+
+
+def test_stretches_are_as_long_as_the_lead_over_the_baseline_needs() -> None:
+    """What a baseline does day after day is in the lead over it, though not in the returns."""
+    mine, following = noise(1, 900)[0], followed(noise(1, 900, 1), 0.8)[0]
+    assert odds.drawn_days(mine, 0).length <= 3
+    assert odds.drawn_days(mine, 0, lead=mine - following).length == odds.drawn_days(mine - following, 0).length >= 12
+    assert odds.drawn_days(following, 0, lead=mine).length == odds.drawn_days(following, 0).length
+    assert odds.drawn_days(mine, 0, lead=np.zeros(900)).length == odds.drawn_days(mine, 0).length
+    luck = luck_of(equity(mine[None, :]), numbered(1), baseline=equity(following[None, :])[0])
+    drawn = odds.drawn_days(mine, 0, lead=mine - following)
+    assert luck.white == odds.resample(tried(mine[None, :]), following, drawn).white
 
 
 def counts_of(length: int, days: int) -> Floats:
@@ -516,6 +716,26 @@ def test_a_lead_over_a_baseline_that_moves_alike_is_seen() -> None:
     assert luck_of(daily, numbered(4)).reality_check > 0.1
 
 
+def test_small_gains_and_rare_losses_are_no_lead() -> None:
+    """A loss of 2 % on a day of a hundred, and as much in small gains: SPA divides by a deviation that a past with few losses hides, White's check does not."""
+    told = []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        returns = 0.02 * np.where(random.random((50, 900)) < 0.01, -1.0, 0.01 / 0.99) + random.normal(0.0, 0.0005, (50, 900))
+        told.append(luck_of(equity(returns), numbered(50), seed=seed))
+    assert sum(luck.reality_check < 0.05 for luck in told) >= 10
+    assert sum(luck.white < 0.05 for luck in told) <= 2
+    assert sum(luck.deflated_sharpe >= 0.95 for luck in told) <= 2
+    for luck in told:
+        words = str(luck).replace("\n ", "")
+        assert (
+            f"{share_of(luck.white)} chance of such a lead over cash if none has one (White's reality check; {share_of(luck.reality_check)} by SPA"
+            in words
+        )
+        assert "Note: gains are small and losses rare (skewness -" in words
+    assert not any("rare" in note for note in luck_of(equity(-returns), numbered(50)).notes)
+
+
 # ---------------------------------------------------------------- plateau
 
 
@@ -610,6 +830,12 @@ def test_the_words() -> None:
     ]
 
 
+def test_the_larger_p_value_is_told_first() -> None:
+    assert "* Below 0.1% chance" not in str(TOLD)
+    other = str(replace(TOLD, reality_check=0.01, white=0.3))
+    assert "* 30% chance of such a lead over cash if none has one (White's reality check;\n  1.0% by SPA; below 5% convinces)." in other
+
+
 @pytest.mark.parametrize(
     ("probability", "said"),
     [(0.0, "0.0%"), (0.0002, "below 0.1%"), (0.042, "4.2%"), (0.5, "50%"), (0.949, "94.9%"), (0.9999, "over 99.9%"), (1.0, "100.0%")],
@@ -646,6 +872,9 @@ def test_no_line_is_longer_than_80_characters(of_noise: list[Luck], of_edge: lis
         (lambda: luck_of(np.ones((0, 9)), []), "the odds of luck need a combination that ran: none of 0 has"),
         (lambda: luck_of(np.ones((2, 50)), numbered(2), baseline=np.ones(49)), r"a baseline must have .*shape \(49,\), 49 of it finite, for 50 days"),
         (lambda: luck_of(np.ones((2, 50)), numbered(2), baseline=np.full(50, NAN)), "a baseline must have .* 0 of it finite, for 50 days"),
+        (lambda: luck_of(np.ones((2, 50)), numbered(2), idle=np.ones(49)), r"idle cash must have finite .*shape \(49,\), 49 of it finite, for 50 days"),
+        (lambda: luck_of(np.ones((2, 50)), numbered(2), idle=np.full(50, NAN)), "idle cash must have finite .* 0 of it finite, for 50 days"),
+        (lambda: luck_of(np.ones((2, 50)), numbered(2), idle=np.linspace(1.0, 0.0, 50)), "idle cash must have equity above 0 on every day: its least is 0.00"),
         (lambda: luck_of(np.ones((2, 50)), numbered(2), trials=1), "trials must be at least the combinations that ran: trials=1, 2 ran"),
     ],
 )  # fmt: skip
