@@ -2153,7 +2153,7 @@ def fold(state: Record, segment: Record, index: Floats, rates: Floats, sums: Sum
         state.hedged_bars += bars
     state.squares += squares
     state.total += total - opening
-    if not sums.rising[money] or (coefficient == 0.0 and balance < 0.0):
+    if not sums.rising[money]:
         mark_all(state, begin, end, constant, coefficient, balance, money, at, index, rates)
     elif coefficient != 0.0:
         fold_extremes(state, begin, end, constant, coefficient, balance, money, at, index, rates, sums.small, sums.large)
@@ -2506,12 +2506,12 @@ def lent_sums(sums: Sums) -> Sums:
 def scan(
     states: npt.NDArray[np.void], accounts: npt.NDArray[np.void], legs: npt.NDArray[np.void], rules: npt.NDArray[np.void], terms: npt.NDArray[np.void],
     pools: npt.NDArray[np.void], tapes: Tapes, sums: Sums, first_opened: int, daily: Floats, ledger: npt.NDArray[np.void], fills: npt.NDArray[np.void],
-    trades: npt.NDArray[np.void], rows: npt.NDArray[np.void], open_trades: npt.NDArray[np.void], log: npt.NDArray[np.void], first: int, final: int,
+    trades: npt.NDArray[np.void], rows: npt.NDArray[np.void], open_trades: npt.NDArray[np.void], log: npt.NDArray[np.void], segments: npt.NDArray[np.void], first: int, final: int,
 ) -> None:  # fmt: skip
     """Run bars [first, final) for every combination: statistics into `states`, equity of days into daily[combination, day].
 
     A row of states, accounts, legs, rules, pools, rows (the ledger's row in force) and open_trades is a combination's; terms are alike for all. ledger, fills,
-    trades: room for what a stretch of steps writes. log: [combination, trade], as many trades as there is room for.
+    trades: room for what a stretch of steps writes; segments: for one. log: [combination, trade], as many trades as there is room for.
     """
     box, stamps, candidate, pairs, longs, shorts, rates, periods = tapes.box, lent(tapes.stamps), lent(tapes.candidate), lent(tapes.pairs), lent(tapes.long), lent(tapes.short), lent(tapes.rates), lent(tapes.periods)  # fmt: skip
     values, small, large, index, scale = lent(box.values), lent(box.small), lent(box.large), lent(tapes.pair_index), lent(tapes.scale)
@@ -2526,7 +2526,6 @@ def scan(
         lent(log),
     )
     tapes, sums = lent_tapes(tapes), lent_sums(sums)
-    segments = np.zeros(1, SEGMENT)
     segment = lent(segments)[0]
     stretch = first
     while stretch < final:
@@ -2544,7 +2543,7 @@ def scan(
                 if state.held == 0:
                     begin = max(t, state.idle_until)
                 else:
-                    end, side, sides = max(t, min(until, state.horizon)), ENTRY_SIDES, ALL_SIDES
+                    end, side, sides = max(t, min(until, state.horizon, state.period_end)), ENTRY_SIDES, ALL_SIDES
                 while side < sides and begin < end:
                     start, level = whole_side(side, state, rule, long, short, pair)
                     if level < np.inf:

@@ -120,7 +120,7 @@ def luck_of(
     drawn = drawn_days(mine, seed, lead=mine - against)
     resampled = resample(tried, against, drawn)
     effective = float(count) if independent else trials_worth(resampled.luckiest, int(tried.moves.sum())) * count / len(ran)
-    error = standard_error(mine, drawn.length)
+    error = standard_error(mine)
     hurdle = expected_maximum(effective) * error
     low, high = interval_of(mine, drawn)
     return Luck(

@@ -28,7 +28,7 @@ LEVEL = 0.95  # of the interval
 QUIET = 1e-6  # returns whose deviation is less of their mean than that are constant
 NOTHING = 1e-12  # a daily deviation less than that is rounding
 EQUAL = 1e-9  # Sharpe ratios apart by no more are one
-LEAST_LEFT = 0.03  # of a shock, after an autoregression's own: nearer to a random walk a variance is unknown (Andrews & Monahan 1992)
+FEWEST_LAGS = 5  # that must be within noise for those beyond them to be nothing
 ROWS = 256  # combinations at a time: what they need fits in the processor's cache
 CELLS = 50_000  # split × combination at a time, likewise; more and small products of matrices are spread over threads, which takes longer
 NORMAL = NormalDist()
@@ -53,7 +53,7 @@ class Idle(NamedTuple):
     near: Floats
 
 
-def idle_of(equity: Floats) -> Idle:
+def idle_returns(equity: Floats) -> Idle:
     """Returns of idle cash.
 
     Interest is credited at fills and doesn't compound between them, so that the return on equity falls as interest mounts up. An account that once traded
@@ -71,7 +71,7 @@ class Tried:
 
     def __init__(self, daily: Floats, ran: npt.NDArray[np.int64], idle: Floats | None = None) -> None:
         self.daily, self.ran = daily, ran
-        self.idle = None if idle is None or not np.diff(idle).any() else idle_of(idle)
+        self.idle = None if idle is None or not np.diff(idle).any() else idle_returns(idle)
         self.days = daily.shape[1] - 1
         blocks = blocks_of(self.days, len(ran))
         edges = np.linspace(0, self.days, blocks + 1).astype(np.int64)
@@ -149,43 +149,57 @@ def trials_worth(maximum: float, most: int) -> float:
     return low if low > 1.0 + EQUAL else 1.0
 
 
-def standard_error(returns: Floats, length: float) -> float:
+def standard_error(returns: Floats) -> float:
     """Standard deviation of a daily Sharpe ratio whose true value is 0: √(η/(T − 1)).
 
     η is the long-run variance of the returns over the variance of a day: 1 where days don't depend on each other, more where gains follow gains, as funding
-    does (Lo 2002). Stretches of days cut off what reaches beyond them, a fifth of it at an autoregression of 0.8: so the larger of what they tell and what
-    an autoregression does. Below 1 it is taken as 1: that losses follow gains is no reason for confidence.
+    does (Lo 2002). It is the larger of two: autocorrelations tell too little of what fades slowly, an autoregression too much of what ends at once. Those of
+    the bootstrap's stretches would be a fifth too small at an autoregression of 0.8. Below 1 it is taken as 1: that losses follow gains is no reason for
+    confidence.
     """
-    centred = returns - returns.mean()
-    ratio = max(drawn_ratio(centred, length), autoregressive_ratio(centred))
+    correlations = autocorrelations(returns)
+    ratio = max(1.0, flat_top_ratio(correlations, len(returns)), autoregressive_ratio(correlations, len(returns)))
     return math.sqrt(ratio / (len(returns) - 1))
 
 
-def drawn_ratio(centred: Floats, length: float) -> float:
-    """Long-run variance over that of a day as stretches of days tell it, at least 1."""
-    return max(float(long_run_variance(centred[None, :], length)[0] / np.mean(centred**2)), 1.0)
+def autocorrelations(returns: Floats) -> Floats:
+    """Of lag 0 to some √T and as much again."""
+    days, centred = len(returns), returns - returns.mean()
+    lags = range(min(2 * (math.isqrt(days) + FEWEST_LAGS), days - 1) + 1)
+    return np.array([centred[lag:] @ centred[: days - lag] for lag in lags]) / float(centred @ centred)
 
 
-def autoregressive_ratio(centred: Floats) -> float:
+def flat_top_ratio(correlations: Floats, days: int) -> float:
+    """Long-run variance over that of a day from autocorrelations, without a shift where these end (Politis 2003: a flat-topped window and its length).
+
+    Whole up to the last lag beyond which some are all within noise, fading to twice that; 1 where none is above noise, without any noise of estimates.
+    """
+    noise = 2.0 * math.sqrt(math.log10(days) / days)
+    large = np.flatnonzero(np.abs(correlations) > noise)  # among them lag 0
+    gap = np.flatnonzero(np.diff(np.append(large, large[-1] + FEWEST_LAGS + 1)) > FEWEST_LAGS)
+    last = min(int(large[gap[0]]), (len(correlations) - 1) // 2)
+    lags = np.arange(1, 2 * last + 1)
+    return 1.0 + 2.0 * float(np.minimum(1.0, 2.0 - lags / max(last, 1)) @ correlations[lags])
+
+
+def autoregressive_ratio(correlations: Floats, days: int) -> float:
     """Long-run variance over that of a day of the autoregression that fits best: σ²/(1 − Σφ)² (den Haan & Levin 1997, VARHAC).
 
-    By Yule & Walker, whose autoregressions are stationary, of the order from 0 to T^⅓ with the least Bayesian information criterion: 0, and so a ratio of 1
-    without any noise of estimates, where days don't depend on each other.
+    By Yule & Walker, whose autoregressions are stationary, of the order from 0 to T^⅓ with the least Bayesian information criterion: 0, and so a ratio of 1,
+    where days don't depend on each other.
     """
-    days = len(centred)
-    covariances = np.array([centred[lag:] @ centred[: days - lag] for lag in range(round(days ** (1 / 3)) + 1)]) / (centred @ centred)
     weights, left = np.zeros(0), 1.0
     least, ratio = 0.0, 1.0
-    for order in range(1, len(covariances)):
-        partial = (covariances[order] - weights @ covariances[order - 1 : 0 : -1]) / left
+    for order in range(1, round(days ** (1 / 3)) + 1):
+        partial = (correlations[order] - weights @ correlations[order - 1 : 0 : -1]) / left
         weights = np.append(weights - partial * weights[::-1], partial)
         left *= 1.0 - partial**2
         if left < EQUAL:  # nothing is left to be explained
             break
         criterion = days * math.log(left) + order * math.log(days)
         if criterion < least:
-            least, ratio = criterion, left / max(1.0 - float(weights.sum()), LEAST_LEFT) ** 2
-    return ratio
+            least, ratio = criterion, left / (1.0 - float(weights.sum())) ** 2
+    return min(ratio, float(days))
 
 
 def shape_of(returns: Floats) -> tuple[float, float]:
@@ -362,7 +376,7 @@ def p_value(simulated: Floats, found: float) -> float:
 def interval_of(returns: Floats, drawn: Drawn) -> tuple[float, float]:
     """Interval of the daily Sharpe ratio: quantiles over the drawn days, in which mean and deviation are taken anew.
 
-    It is wider than these by as much as an autoregression tells more than stretches of days do (`standard_error`).
+    It is wider than these where autocorrelations tell of more than stretches of days do (`standard_error`).
     """
     days = len(returns)
     mean = drawn.counts @ returns / days
@@ -371,6 +385,7 @@ def interval_of(returns: Floats, drawn: Drawn) -> tuple[float, float]:
     ratios = np.divide(mean, np.sqrt(variance), out=np.zeros_like(mean), where=moves)
     low, high = np.quantile(ratios, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
     centred = returns - returns.mean()
-    wider = math.sqrt(max(autoregressive_ratio(centred) / drawn_ratio(centred, drawn.length), 1.0))
+    stretches = max(1.0, float(long_run_variance(centred[None, :], drawn.length)[0] / np.mean(centred**2)))
+    wider = math.sqrt(max(1.0, flat_top_ratio(autocorrelations(returns), days) / stretches))
     found = float(returns.mean() / returns.std(ddof=1))
     return found + wider * (float(low) - found), found + wider * (float(high) - found)

@@ -102,7 +102,7 @@ class Grid:
     capital: float = 100_000.0
     execution: Execution | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    laid: Laid = field(default_factory=Laid, repr=False)
+    laid: Laid = field(default_factory=Laid, repr=False, kw_only=True)
 
     def run(self, chosen: Sequence[Mapping[str, Any]], *, window: tuple[int, int] | None = None, threads: int = 1, log: int = 0) -> Scanned:
         """Scan some combinations.
@@ -292,7 +292,7 @@ class Part:
         ledger, fills, trades = (np.zeros((1, rows), dtype) for dtype, rows in ROOM.items())
         k.scan(
             self.states, self.accounts, self.legs, self.rules, self.joint.terms, self.pools, self.joint.tapes, self.sums, self.calendar.opened,
-            self.daily, ledger, fills, trades, self.rows, self.open_trades, self.log, self.calendar.first, self.calendar.final,
+            self.daily, ledger, fills, trades, self.rows, self.open_trades, self.log, np.zeros(1, k.SEGMENT), self.calendar.first, self.calendar.final,
         )  # fmt: skip
 
     def report(self, prepared: Prepared, places: Sequence[int], out: "Table") -> None:

@@ -194,7 +194,7 @@ def run_kind(kind: str, strategy: type[Strategy], market: Market, **settings: An
 
         return walk_forward(strategy, market, **settings)
     if kind == "search":
-        from backtest.search import search
+        from backtest.study import search
 
         return search(strategy, market, **settings)
     from backtest.sweep import sweep

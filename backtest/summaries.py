@@ -122,7 +122,7 @@ def extremes(values: Floats, out: Records, bars: int) -> None:
 def daily_statistics(daily: Floats, final: Floats, drawdown: Floats, capital: float, span: float) -> dict[str, Floats]:
     """As `metrics.return_statistics` of each row. daily: [combination, day]; span: days from the start to the end."""
     mean, deviation, downside = in_parts(moments, daily)
-    annual = np.array([metrics.compounded(one / capital, metrics.DAYS / span) - 1.0 if one > 0.0 else -1.0 for one in final])
+    annual = np.array([metrics.compounded(one / capital, metrics.DAYS / span) - 1.0 if one > 0.0 else -1.0 for one in final.tolist()])
     root = math.sqrt(metrics.DAYS)
     return {
         "total_return": final / capital - 1.0,

@@ -64,7 +64,9 @@ CLOSE_AT_THE_END = """                if t + 1 == stamps.shape[0] and account.ph
 LIQUIDATE_LONG = "        changed = liquidated(desk, LONG_SLOT, trade, fills)\n"
 LIQUIDATE_SHORT = "        changed = liquidated(desk, SHORT_SLOT, trade, fills) or changed\n"
 TRY_PLUS = "                if rule.plus != 0 and values[rule.entry_at + t] >= rule.enter:\n                    side = 1\n"
-TRY_MINUS = "                elif rule.minus != 0 and values[rule.entry_at + rule.minus_at + t] >= rule.enter:\n                    side = -1\n"
+TRY_MINUS = (
+    "                elif rule.minus != 0 and values[rule.entry_at + rule.minus_at + t] >= rule.enter:\n                    side = -1\n"
+)
 AIM_LONG, AIM_SHORT = "aim(long, long_terms, side * quantity)", "aim(short, short_terms, -side * quantity)"
 ROUND_DOWN = "np.floor(abs(amount) / step * (1.0 + ROUNDING)) * step"
 WORST = "mark = leg.low if leg.quantity > 0.0 else leg.high"

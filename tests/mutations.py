@@ -3,7 +3,7 @@
     python tests/mutations.py               # all of them, one line each; exit code 1 if one survives
     python tests/mutations.py funding fee   # those whose names contain one of the words
 
-The table of faults is in `faults.py`. The quick tests are the golden cases, those of chains, and the tests at the end of this file, without the compiler.
+The tables of faults are `faults.py` and `faults_scan.py`. The quick tests are the golden cases, those of chains, and the tests at the end of this file, without the compiler.
 A text that isn't found exactly once is an error, so the table can't rot.
 """
 
@@ -27,9 +27,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults import FAULTS, Fault
+from faults import FAULTS as OF_THE_STEP
+from faults import Fault
+from faults_scan import SCAN_FAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
+FAULTS = [*OF_THE_STEP, *SCAN_FAULTS]
 AT_A_TIME, LONGEST = 2, 240
 # What numpy says of 0/0 it says only without the compiler: that catches nothing here.
 PLAIN_OPTIONS = "-x -q --assert=plain -p no:cacheprovider -p no:xdist -p no:unraisableexception -W error -W ignore::RuntimeWarning"
@@ -102,12 +105,26 @@ def by_attribute(advance: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
+def fields_by_attribute(value: Any) -> Any:
+    """An array of records as a `recarray`, also within a tuple of arrays."""
+    if hasattr(value, "_replace"):
+        return value._replace(**{name: fields_by_attribute(each) for name, each in value._asdict().items()})
+    return value.view(np.recarray) if isinstance(value, np.ndarray) and value.dtype.names else value
+
+
+def readable(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel that gets arrays of records, given what it can read without the compiler."""
+    return lambda *given: compiled(*map(fields_by_attribute, given))
+
+
 def quick_tests(folder: Path, begin_with: Collection[str]) -> str:
     """The first failing test and what it says; empty if all pass. begin_with: files, or tests as file::test."""
     sys.path[:] = [str(folder), *(place for place in sys.path if Path(place).resolve() not in (ROOT, ROOT / "tests"))]
     os.chdir(folder)
     kernels = importlib.import_module("backtest.kernels")
     kernels.__dict__["advance"] = by_attribute(kernels.advance)
+    for name in ("scan", "summarise"):
+        kernels.__dict__[name] = readable(getattr(kernels, name))
     first = FirstFailure()
     # Hypothesis would shrink its example for minutes; what its tests claim is claimed by the others too.
     options = ["-m", "not hypothesis", "-c", os.devnull, "--rootdir", str(folder), *PLAIN_OPTIONS.split()]

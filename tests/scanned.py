@@ -88,6 +88,17 @@ def changing_case(seed: int) -> Case:
     return made(Desk(market, rule, capital, PLAIN), seed, count=1)
 
 
+def fees_case(seed: int) -> Case:
+    """Many short trades, and fees that rise after a third of the time and again after two."""
+    market, rule, capital = generators.case(seed)
+    bars = len(market.stamps)
+    changes = [(market.stamps[bars // 3], {"fee": 0.003}), (market.stamps[2 * bars // 3], {"fee": 0.007})]
+    long, short = (slot and replace(slot, changes=changes) for slot in (rule.long, rule.short))
+    calm: dict[str, Any] = dict.fromkeys(("loss", "resize", "stop", "expiry_days", "cooldown"))
+    rule = replace(rule, long=long, short=short, margin="off", size=0.5, max_hold=2 * market.step, **calm)
+    return made(Desk(market, rule, capital, PLAIN), seed, count=1)
+
+
 def long_case(seed: int) -> Case:
     """Plain ones over some blocks of blocks, of which most trade calmly."""
     market, rule, capital = Longer(random.Random(seed)).case()

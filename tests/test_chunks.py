@@ -768,7 +768,7 @@ def test_progress_with_the_remaining_time_is_for_terminals_and_patience(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     monkeypatch.setattr(chunks, "PATIENCE", patience)
     monkeypatch.setattr(chunks, "SECONDS", 0.0)
-    carried_out(Grid(Fade, market, 1e5, None, {}), combinations(), threads=1, progress=progress)
+    carried_out(Counted(Fade, market, 1e5, None, {}, pause=0.02), combinations(), threads=1, progress=progress)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert bool(re.search(r"\d+/40 \[\d\d:\d\d<\d\d:\d\d", captured.err)) == shown

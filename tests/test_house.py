@@ -19,7 +19,7 @@ SCRIPTS = sorted((ROOT / "strategies").glob("*.py"))
 ORDER = (
     "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "execution", "load", "joins", "memo", "rolling", "curve", "signals", "kernels", "orders", "payments", "filters", "coins", "terms", "tapes", "strategy", "book", "ledger", "metrics", "kept", "liquidations",
     "result", "book_result", "checks", "prepare", "joint", "simulate", "baselines", "causality", "compare", "space", "summaries", "scan", "overfitting", "plateau", "luck", "fingerprint", "shelf", "cluster", "chunks",
-    "sweep", "windows", "forward", "purged", "search", "script", "scenarios", "stress", "overview", "report", "cli",
+    "sweep", "windows", "forward", "purged", "study", "script", "scenarios", "stress", "overview", "report", "cli",
 )  # fmt: skip
 # Imports to the right happen in a function, when the user asks for what stands there; these are all of them.
 ASKED_FOR = {

@@ -162,10 +162,10 @@ def test_an_account_that_trades_once_has_no_edge_from_interest_on_its_interest()
     """A fill credits what was earned till then, which earns since: 0.1 % a year more than an account that never fills, the same every day."""
     idle = interest(1_460)
     once = idle.copy()
-    once[501:] = (idle[500] - 1.0) * (1.0 + RATE * np.arange(1, 961))  # at a cost of 1
+    once[501:] = (idle[500] - 100.0) * (1.0 + RATE * np.arange(1, 961))  # at a cost of 100
     returns = once[1:] / once[:-1] - idle[1:] / idle[:-1]
     assert returns[501:].mean() / returns[501:].std() * YEAR > 30.0
-    luck = luck_of(np.stack([once, idle, trading(noise(1, 1_460) - 0.001)[0]]), numbered(3), idle=idle)
+    luck = luck_of(np.stack([once, idle, trading(noise(1, 1_460) - 0.003)[0]]), numbered(3), baseline=idle, idle=idle)
     assert luck.chosen == 0
     assert luck.sharpe == pytest.approx(-YEAR / math.sqrt(1_460), rel=1e-6)  # of one day with a loss
     assert "the best one's equity moves on only 1 of 1,460 days: its figures rest on these" in luck.notes
@@ -374,28 +374,48 @@ def test_gains_that_follow_gains_make_a_ratio_less_sure() -> None:
     following = independent.copy()
     for day in range(1, 4_000):
         following[day] += 0.6 * following[day - 1]
-    assert odds.standard_error(independent, 1) == pytest.approx(1.0 / math.sqrt(3_999), rel=1e-9)
-    assert odds.standard_error(following, odds.drawn_days(following, 0).length) == pytest.approx(2.0 / math.sqrt(3_999), rel=0.15)
-    assert odds.standard_error(np.resize([1.0, -1.0], 4_000), 5) == pytest.approx(1.0 / math.sqrt(3_999), rel=1e-12)
+    assert odds.standard_error(independent) == pytest.approx(1.0 / math.sqrt(3_999), rel=1e-9)
+    assert odds.standard_error(following) == pytest.approx(2.0 / math.sqrt(3_999), rel=0.15)
+    assert odds.standard_error(np.resize([1.0, -1.0], 4_000)) == pytest.approx(1.0 / math.sqrt(3_999), rel=1e-12)
 
 
 @pytest.mark.parametrize(("following", "ratio"), [(0.0, 1.0), (0.4, 7 / 3), (0.8, 9.0), (-0.5, 1.0)])
 def test_the_error_of_an_autoregression_is_what_it_is(following: float, ratio: float) -> None:
-    """In the mean of forty; stretches of days alone tell 2.1 and 7.3 of 2.3 and 9. Of independent days there is hardly any noise: power is kept."""
-    random = np.random.default_rng(3)
-    errors = []
-    for one in followed(random.normal(size=(40, 1_500)), following)[:, 100:]:
-        errors.append(odds.standard_error(one, odds.drawn_days(one, 0).length) * math.sqrt(1_399))
-    assert np.mean(np.square(errors)) == pytest.approx(ratio, rel=0.05)
-    assert min(errors) >= 1.0
+    """In the mean of sixty; stretches of days tell 2.1 and 7.3 of 2.3 and 9. Of independent days there is hardly any noise: power is kept."""
+    shocks = np.random.default_rng(3).normal(size=(60, 1_500))
+    errors = [odds.standard_error(one) * math.sqrt(1_399) for one in followed(shocks, following)[:, 100:]]
+    assert np.mean(np.square(errors)) == pytest.approx(ratio, rel=0.1)
     if following <= 0.0:
-        assert np.mean(errors) < 1.01
+        assert max(np.abs(np.sort(errors)[:-2] - 1.0)) < 1e-12
 
 
-def test_an_autoregression_of_few_or_of_alternating_days() -> None:
-    assert odds.autoregressive_ratio(np.resize([1.0, -1.0], 4_000)) < 1.0
-    assert odds.autoregressive_ratio(np.linspace(-1.0, 1.0, 30)) > 5.0
-    assert odds.autoregressive_ratio(np.linspace(-1.0, 1.0, 4_000)) <= 2.0 / odds.LEAST_LEFT
+def test_the_error_of_what_ends_at_once_or_fades_slowly() -> None:
+    """Returns of four days each, η = 4, and a slow drift of 0.95 under noise of twice its variance, η = (39 + 2)/3: neither shape alone tells both."""
+    random = np.random.default_rng(4)
+    four = np.stack([np.convolve(one, np.ones(4), "valid") for one in random.normal(size=(40, 1_403))])
+    drift = followed(random.normal(size=(40, 1_600)), 0.95)[:, 200:] * math.sqrt(1.0 - 0.95**2)
+    drift += math.sqrt(2.0) * random.normal(size=(40, 1_400))
+    for returns, ratio, rel in ((four, 4.0, 0.15), (drift, 41 / 3, 0.35)):
+        found = np.mean([odds.standard_error(one) ** 2 * 1_399 for one in returns])
+        assert found == pytest.approx(ratio, rel=rel)
+
+
+def test_autocorrelations_tell_too_little_of_what_fades_over_many_of_few_days() -> None:
+    """An autoregression of 0.95, η = 39, on 500 days."""
+    returns = followed(np.random.default_rng(5).normal(size=(40, 600)), 0.95)[:, 100:]
+    assert np.mean([odds.flat_top_ratio(odds.autocorrelations(one), 500) for one in returns]) < 30.0
+    assert np.mean([odds.standard_error(one) ** 2 * 499 for one in returns]) > 31.0
+
+
+def test_ratios_of_few_of_alternating_and_of_rising_days() -> None:
+    for returns, low, high in (
+        (np.resize([1.0, -1.0], 4_000), 0.0, 1.0),
+        (np.linspace(-1.0, 1.0, 30), 5.0, 30.0),
+        (np.linspace(-1.0, 1.0, 4_000), 100.0, 4_000.0),
+    ):
+        correlations = odds.autocorrelations(returns)
+        for ratio in (odds.flat_top_ratio, odds.autoregressive_ratio):
+            assert low - 1e-9 <= ratio(correlations, len(returns)) <= high
 
 
 # ---------------------------------------------------------------- probability of backtest overfitting
@@ -533,6 +553,13 @@ def test_the_interval_knows_of_gains_that_follow_gains() -> None:
     alone = np.ptp(odds.interval_of(noise(1, 600)[0], odds.Drawn(counts_of(1, 600), 1)))
     together = np.ptp(odds.interval_of(returns, odds.Drawn(counts_of(12, 600), 12)))
     assert together == pytest.approx(2.0 * alone, rel=0.25)
+
+
+def test_the_interval_is_wider_where_stretches_are_too_short() -> None:
+    """An autoregression of 0.8 drawn day by day: three times as wide as these days tell."""
+    drawn = odds.Drawn(counts_of(1, 2_000), 1)
+    alone, following = (np.ptp(odds.interval_of(followed(noise(1, 2_000), one)[0], drawn)) for one in (0.0, 0.8))
+    assert following == pytest.approx(3.0 * alone, rel=0.15)
 
 
 def test_stretches_are_as_long_as_the_lead_over_the_baseline_needs() -> None:

@@ -79,7 +79,17 @@ def test_scan_is_the_run_in_a_few_cases(kind: str, seed: int) -> None:
     assert agree(KINDS[kind][0](seed))
 
 
-LEAST = {}  # type: ignore[var-annotated]
+LEAST = {
+    "whole": 700, "whole pair": 500, "whole single leg": 120, "whole side:1": 200, "whole side:-1": 300, "whole:several pairs": 200,
+    "whole:loss": 100, "whole:no convergence": 25, "whole:signal": 200, "whole:stop": 100, "whole:time": 200, "whole:days to expiry": 90,
+    "given up": 1500, "given up:an order waited": 250, "given up:expiry": 600, "given up:liquidation": 300, "given up:loss": 100, "given up:resize": 400,
+    "given up:no convergence": 30, "given up:other terms": 250, "given up:settlement": 700, "given up:signal": 250, "given up:stop": 100, "given up:time": 200,
+    "stepped": 1500, "stepped:an order waited": 1000, "stepped:liquidation": 120, "stepped:roll": 200, "stepped:resize": 150, "stepped:unfilled": 250,
+    "stepped:other terms": 600, "reason:deleveraging": 30, "reason:drawdown": 30, "reason:exposure": 30, "reason:liquidity": 30, "reason:recall": 5,
+    "open at the end": 1000, "exit not filled at the end": 300, "entry not filled at the end": 150, "no trade": 100, "both sides": 400, "several pairs": 1000,
+    "single long": 100, "single short": 100, "cooldown": 300, "interest earned": 1000, "interest lost": 500, "a rate below 0": 300, "walked": 500,
+    "source:borrow": 100, "source:staking": 50, "source:funding": 500, "source:liquidation": 300, "source:legging": 1000,
+}  # fmt: skip
 
 
 def test_every_way_is_met(shared: Path) -> None:
@@ -102,6 +112,14 @@ def test_scan_is_the_run_in_a_few_windows(seed: int, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("seed", [6, 11, 12, 139, 146, 170])
 def test_a_trade_held_over_a_change_of_terms_meets_them_before_anything_else_happens(seed: int) -> None:
     assert agree(scanned.changing_case(seed))
+
+
+def test_short_trades_before_and_after_a_change_of_fees_pay_what_is_in_force() -> None:
+    found = set()
+    for seed in range(12):
+        case = scanned.fees_case(seed)
+        found |= set.union(set(), *agree(case))
+    assert "whole" in found
 
 
 # ---------------------------------------------------------------- windows

@@ -17,7 +17,7 @@ from backtest.report.compare_table import fitted
 from backtest.report.sweep_cells import Cells, Floats, State, cells_of, chosen_row, evenly, of_points, pairs, short, varying
 from backtest.report.table import WIDTH
 from backtest.report.words import METRICS, metric, money, number
-from backtest.search import Search
+from backtest.study import Search
 from backtest.space import Range, labelled
 from backtest.sweep import Sweep
 

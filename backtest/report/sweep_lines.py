@@ -29,7 +29,7 @@ from backtest.report.sweep_cells import (
     varying,
 )
 from backtest.report.words import metric, metric_label, metric_style, money, number
-from backtest.search import Search
+from backtest.study import Search
 from backtest.sweep import Sweep
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from backtest.report.sections import drawing, programs
 from backtest.report.sweep import chosen_values, fixed_values, full_marks, grid_words, title_of
 from backtest.report.sweep_cells import chance, chosen_row, in_order, of_points, pairs, ranked, short, varying
 from backtest.report.words import UNKNOWN, instant, known, metric, metric_label, metric_rows, metric_style, money, number
-from backtest.search import Search
+from backtest.study import Search
 from backtest.space import Range
 from backtest.sweep import Sweep
 
@@ -156,7 +156,7 @@ def odds_cards(luck: Luck) -> list[tuple[str, str, str]]:
     """The odds as figures."""
     low, high = luck.interval
     cards = [
-        ("best Sharpe", number(luck.sharpe), "of daily returns, annualized"),
+        ("best Sharpe", number(luck.sharpe), f"of daily returns{' over idle cash' if luck.over_idle else ''}, annualized"),
         ("by luck alone", number(luck.expected_maximum), "Sharpe ratio that the best of so many trials has without any edge"),
         ("deflated Sharpe", chance(luck.deflated_sharpe), "probability that the true Sharpe ratio exceeds what luck alone gives"),
         ("overfitting", chance(luck.overfitting), "share of splits in which the best of one half was not above the median in the other"),

@@ -21,11 +21,11 @@ from backtest.errors import ParameterError
 from backtest.luck import YEAR
 from backtest.market import Market
 from backtest.scan import STATISTICS, Grid, Scanned
-from backtest.search import BATCH, MOST, Search, search
+from backtest.study import BATCH, MOST, Search, search
 from backtest.space import between
 from backtest.sweep import Sweep
 
-module = sys.modules["backtest.search"]  # the package has the function by this name
+module = sys.modules["backtest.study"]  # the package has the function by this name
 ENTER, EXIT = between(0.0001, 0.002, log=True), between(-0.0002, 0.0004)
 DAYS = 400
 Floats = npt.NDArray[np.float64]
@@ -86,6 +86,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any
         monkeypatch.setattr(Grid, "run", run)
         cash = lambda market, capital: (pd.Series(capital, index=days), "cash")  # noqa: E731
         monkeypatch.setattr(sys.modules["backtest.sweep"], "baseline_of", cash)
+        monkeypatch.setattr(sys.modules["backtest.sweep"], "idle_of", lambda grid: pd.Series(grid.capital, index=days))
         return ran
 
     return plant
