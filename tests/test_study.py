@@ -21,8 +21,8 @@ from backtest.errors import ParameterError
 from backtest.luck import YEAR
 from backtest.market import Market
 from backtest.scan import STATISTICS, Grid, Scanned
-from backtest.study import BATCH, MOST, Search, search
 from backtest.space import between
+from backtest.study import BATCH, MOST, Search, search
 from backtest.sweep import Sweep
 
 module = sys.modules["backtest.study"]  # the package has the function by this name

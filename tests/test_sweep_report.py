@@ -33,8 +33,8 @@ from backtest.report.blocks import Text as Paragraph
 from backtest.report.sweep import grid_words, render_sweep
 from backtest.report.sweep_cells import State, cells_of, chosen_row, duration, evenly, fan, pairs, ranked, ruler_of, short, thinned
 from backtest.report.sweep_page import odds_section, render_sweep_page, sweep_json, table_section, write_sweep, write_sweep_json
-from backtest.study import Search
 from backtest.space import Range, combinations, labelled
+from backtest.study import Search
 from backtest.sweep import sweep
 
 STATISTICS = (

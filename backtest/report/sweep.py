@@ -17,8 +17,8 @@ from backtest.report.compare_table import fitted
 from backtest.report.sweep_cells import Cells, Floats, State, cells_of, chosen_row, evenly, of_points, pairs, short, varying
 from backtest.report.table import WIDTH
 from backtest.report.words import METRICS, metric, money, number
-from backtest.study import Search
 from backtest.space import Range, labelled
+from backtest.study import Search
 from backtest.sweep import Sweep
 
 # column of the table, heading, width: as many as fit beside the parameters

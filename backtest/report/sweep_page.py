@@ -22,8 +22,8 @@ from backtest.report.sections import drawing, programs
 from backtest.report.sweep import chosen_values, fixed_values, full_marks, grid_words, title_of
 from backtest.report.sweep_cells import chance, chosen_row, in_order, of_points, pairs, ranked, short, varying
 from backtest.report.words import UNKNOWN, instant, known, metric, metric_label, metric_rows, metric_style, money, number
-from backtest.study import Search
 from backtest.space import Range
+from backtest.study import Search
 from backtest.sweep import Sweep
 
 if TYPE_CHECKING:
