@@ -189,6 +189,8 @@ class Stored:
     """What a store has of a sweep, and what is added to it; nothing without a store."""
 
     def __init__(self, grid: Grid, window: Window, chosen: Sequence[Mapping[str, Any]], store: str | Path | None) -> None:
+        if store is not None and not str(store).strip():
+            raise ParameterError(f"store must be a folder or a URL: store={shown(repr(store))}; name one, or leave it out")
         self.place = None if store is None else str(store)
         self._kept: Kept | None = None
         self._keys: list[str] = []

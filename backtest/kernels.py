@@ -1975,7 +1975,6 @@ def earning_rows(derivative: bool, quantity: float) -> tuple[int, int]:
 
 STRETCH = 1 << 14
 JUMPING: Any = np.bool_(True)  # no literal, for which numba would compile `advance` anew
-SEGMENTS = 256  # between two folds of an account
 
 SCANNED = np.dtype(
     [

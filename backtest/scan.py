@@ -12,7 +12,7 @@ found.table["sharpe"]
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, fields, replace
 from threading import Lock
 from typing import Any
@@ -122,7 +122,7 @@ class Grid:
                 continue
             key = shape_key(rule)
             if key not in groups:
-                groups[key] = Group(rule, strategy, changes)
+                groups[key] = Group(with_own_arrays(rule), strategy, changes)
             groups[key].add(place, rule)
             waiting = [key for key, group in groups.items() if group.fresh]
             if len(waiting) > MOST_FRESH:
@@ -203,14 +203,27 @@ class Group:
         self.rules.append(rule)
 
 
+def with_own_arrays(rule: Rule) -> Rule:
+    """The rule with copies of the arrays that somebody may write into before they are laid out."""
+    for name in SIGNALS:
+        value = getattr(rule, name)
+        own = tuple(one if frozen(one) else deepcopy(one) for one in both(value))
+        object.__setattr__(rule, name, own if isinstance(value, tuple) else own[0])
+    return rule
+
+
 def both(value: Any) -> tuple[Any, ...]:
     """One signal, or the two of the sides."""
     return value if isinstance(value, tuple) else (value,)
 
 
 def frozen(value: Any) -> bool:
-    """Whether nobody can change a signal, so that it is known by itself."""
-    return value is None or (isinstance(value, np.ndarray) and not value.flags.writeable)
+    """Whether nobody can change a signal, so that it is known by itself: it is read-only, and no view of what is not."""
+    if value is None:
+        return True
+    if not isinstance(value, np.ndarray) or value.flags.writeable:
+        return False
+    return value.base is None or frozen(value.base)
 
 
 def shape_key(rule: Rule) -> Hashable:
@@ -228,18 +241,22 @@ def shape_key(rule: Rule) -> Hashable:
 
 
 def signal_key(value: Any) -> Hashable:
-    """An array's identity, or its content; anything else is taken as it is, by identity."""
-    if frozen(value) or not isinstance(value, np.ndarray) or value.dtype == object:
+    """What a signal is known by: itself if nobody can change it, else what it holds; what can't be told from others is like nothing else."""
+    if frozen(value):
         return id(value)
-    return value.shape, value.dtype.str, hashlib.sha256(np.ascontiguousarray(value).data).digest()
+    if isinstance(value, pd.Series | pd.DataFrame):
+        held: Any = pd.util.hash_pandas_object(value).to_numpy()
+    elif isinstance(value, np.ma.MaskedArray) or (held := np.asarray(value)).dtype == object:
+        return object()
+    return type(value), held.shape, held.dtype.str, hashlib.sha256(np.ascontiguousarray(held).data).digest()
 
 
 def is_plain(prepared: Prepared) -> bool:
-    """Whether trades may be taken whole: both slots linear, orders that fill at once, no limit but those of the box."""
+    """Whether trades of rules of this shape may be taken whole, if they don't walk: both slots linear, orders that fill at once."""
     rule, execution, record = prepared.rule, prepared.execution, prepared.rule_record
     waits = rule.entry_tranches > 1 or rule.exit_tranches > 1 or rule.unstake is not None or rule.roll_days is not None
     held_up = prepared.terms["limited"].any() or prepared.terms["latency"].any() or prepared.terms["maker"].any()
-    other = record["walks"] or record["times_funding"] or record["transfers"] or prepared.terms["inverse"].any()
+    other = record["times_funding"] or record["transfers"] or prepared.terms["inverse"].any()
     return not (waits or held_up or other or execution.margin is Margin.CROSS)
 
 
@@ -277,7 +294,8 @@ class Part:
             self.states[name] = out.capital
         reference = joint.tapes.rates[k.IDLE, calendar.first]
         self.states["reference"], self.states["constant"] = reference, out.capital - out.capital * reference
-        self.states["flat_from"], self.states["plain"], self.states["stepping"] = calendar.first, plain, not plain
+        whole = plain & (rules["walks"] == 0)
+        self.states["flat_from"], self.states["plain"], self.states["stepping"] = calendar.first, whole, ~whole
         self.states["day"] = calendar.before
         self.accounts["rate_reference"], self.accounts["constant"] = reference, out.capital - out.capital * reference
         self.daily = np.full((count, len(calendar.bars)), out.capital)

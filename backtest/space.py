@@ -126,6 +126,8 @@ def several(name: str, value: Any) -> list[Any] | None:
             raise ParameterError(
                 f"{name} is one range or several values: {name}={shown(one)} stands among others; give it alone, or values"
             )
+        if isinstance(one, float) and math.isnan(one):
+            raise ParameterError(f"{name} must be numbers that can be compared: {name}=nan stands among its values; leave it out")
     label, count = Counter(map(labelled, values)).most_common(1)[0]
     if count > 1:
         raise ParameterError(f"{name} has {label} twice: its combinations would be run twice; leave one out")

@@ -158,7 +158,7 @@ def unfiltered(strategy: Strategy, market: Market, **changes: Any) -> tuple[Rule
     raise ParameterError(f"{name}.rule must return a bt.Rule: it returned {shown(rule)}; {remedy}")
 
 
-def kept_out_by(strategy: Strategy | Rule, market: Market, sides: Sides, offered: Bools, **changes: Any) -> str | None:
+def kept_out_by(strategy: Strategy | Rule, market: Market, sides: Sides, offered: Bools, /, **changes: Any) -> str | None:
     """Which of a strategy's filters allow no entry at any of the bars at which a contract is offered, in words; None if they allow some."""
     if isinstance(strategy, Rule):
         return None

@@ -744,6 +744,8 @@ def test_a_store_that_can_not_be_is_refused_before_anything_runs(market: Market,
     monkeypatch.setattr(Grid, "run", never)
     with pytest.raises(StorageError, match="finished combinations can't be made there"):
         carried_out(Grid(Fade, market, 1e5, None, {}), combinations(), store=tmp_path / "store")
+    with pytest.raises(ParameterError, match=r"^store must be a folder or a URL: store=''; name one, or leave it out$"):
+        carried_out(Grid(Fade, market, 1e5, None, {}), combinations(), store="")
     with pytest.raises(ParameterError, match="can't be written down, so that its results could not be found again"):
         carried_out(Grid(Fade, market, 1e5, None, {}), [{"enter": object()}], store=tmp_path / "other")
 

@@ -385,3 +385,14 @@ def test_the_table_of_a_script_tells_it(
     monkeypatch.setattr(Mistaken, "made", staticmethod(perpetual(signal=peak, enter=0.08)), raising=False)
     main(Mistaken, ["--data", data])
     assert "NO TRADE: the signal rose to 0.062 at most" in capsys.readouterr().out
+
+
+def test_a_change_called_as_what_a_note_asks_for_is_told_too(market: Market) -> None:
+    """The side that a run may take is a change like any other, also where there is no trade to tell of."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Never(Strategy):
+        def rule(self, market: Market) -> Rule:
+            return Rule(long=market.spot, short=market.perpetual, signal=bt.premium(market, market.perpetual), enter=50.0)
+
+    assert any(note.startswith("NO TRADE: ") for note in bt.run(Never(), market, sides="minus").notes)

@@ -508,3 +508,48 @@ def test_statistics_of_five_bars_by_hand() -> None:
     assert (trade["side"], trade["quantity"], k.REASONS[trade["reason"]]) == (1, 5.0, "signal")
     assert (trade["entry_long"], trade["exit_long"]) == (100.0, 110.0)
     assert trade["pnl"] == pytest.approx(1039.69902 - 1000.1, abs=1e-9)
+
+
+def test_rules_that_walk_and_rules_that_do_not_share_a_grid(market: bt.Market) -> None:
+    signal = premium_of(market)
+    rule = bt.Rule(long=market.spot, short=market.perpetual, signal=signal, enter=0.0005, exit=0.0)
+    chosen: list[dict[str, Any]] = [{}, {"drawdown": 0.001, "pause": "12h"}, {"exposure": 0.3}, {"resize": None}, {"resize": 1.001}]
+    for order in (chosen, chosen[::-1]):
+        grid = Grid(Drawn(drawn=rule), market)
+        found = grid.run(order, log=100)
+        for number, values in enumerate(order):
+            result = result_or_why(grid, values)
+            assert not isinstance(result, str)
+            same(found, number, result)
+        assert found.table["jumped"].tolist() == [not {"drawdown", "exposure"} & set(values) for values in order]
+
+
+BUFFER = np.zeros(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reused(bt.Strategy):
+    """A signal written into one and the same array for each combination."""
+
+    factor: float = 1.0
+    view: bool = False
+
+    def rule(self, market: bt.Market) -> bt.Rule:
+        global BUFFER
+        if len(BUFFER) != len(market):
+            BUFFER = np.zeros(len(market))
+        BUFFER[:] = self.factor * np.asarray(premium_of(market)).reshape(-1)
+        shown = BUFFER.view()
+        shown.flags.writeable = not self.view
+        return bt.Rule(long=market.spot, short=market.perpetual, signal=shown, enter=0.0005, exit=0.0)
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_an_array_that_is_written_again_is_taken_as_it_was(market: bt.Market, view: bool) -> None:
+    chosen = [{"factor": factor} for factor in (1.0, 2.0, 0.7)]
+    grid = Grid(Reused(view=view), market)
+    found = grid.run(chosen, log=100)
+    for number, values in enumerate(chosen):
+        result = result_or_why(grid, values)
+        assert not isinstance(result, str)
+        same(found, number, result)

@@ -88,6 +88,8 @@ def test_several_values_are_different_ones() -> None:
         varied_of({"enter": [None, 1, None]})
     with refused("enter is one range or several values: enter=0..1 stands among others; give it alone, or values"):
         varied_of({"enter": [between(0, 1), 3.0]})
+    with refused("enter must be numbers that can be compared: enter=nan stands among its values; leave it out"):
+        varied_of({"enter": [float("nan"), 0.1]})
 
 
 def test_the_index_has_a_level_a_parameter() -> None:
