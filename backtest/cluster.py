@@ -368,7 +368,9 @@ def _dask_crew(client: Any, address: str, grid: Grid, window: Window) -> Crew:
 
         def done(task: Any) -> None:
             try:
-                given.set_result(task.result())
+                given.set_result(task.result(timeout=2 * PAUSE + ANSWER))
+            except TimeoutError:  # done, and nobody has it: it went with its worker
+                given.set_exception(CancelledError())
             except BaseException as error:
                 given.set_exception(error)
 

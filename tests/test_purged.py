@@ -42,6 +42,7 @@ def made(returns: Any, *, trades: Any = None, hold: float = math.nan, varied: di
         trials=count,
         baseline=pd.Series(1e5, index=stamps),
         baseline_name="cash",
+        idle=pd.Series(1e5, index=stamps),
     )
 
 
