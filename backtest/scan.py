@@ -261,11 +261,12 @@ def is_plain(prepared: Prepared) -> bool:
 
 
 def scan_group(prepared: Prepared, sums: k.Sums, rules: Records, places: Sequence[int], out: "Table", threads: int) -> None:
-    """Scan rules that read the same tapes, by threads, each with a part of them."""
+    """Scan rules that read the same tapes, by threads, each with every so many-th of them: neighbours trade alike, and some far more than others."""
     joint, sums = join([prepared]), sums._replace(days=out.calendar.bars)
     rules["bars_at"], rules["periods_end"] = joint.rules[0]["bars_at"], joint.rules[0]["periods_end"]
     plain = is_plain(prepared)
-    pieces = [piece for piece in np.array_split(np.arange(len(places)), max(threads, 1)) if len(piece)]
+    hands = min(max(threads, 1), len(places))
+    pieces = [np.arange(first, len(places), hands) for first in range(hands)]
     parts = [Part(joint, sums, rules[piece], out, plain) for piece in pieces]
     if len(parts) == 1:
         parts[0].work()
@@ -273,7 +274,7 @@ def scan_group(prepared: Prepared, sums: k.Sums, rules: Records, places: Sequenc
         with ThreadPoolExecutor(len(parts)) as pool:
             list(pool.map(Part.work, parts))
     for piece, part in zip(pieces, parts, strict=True):
-        part.report(prepared, [places[i] for i in piece], out)
+        part.report(prepared, [places[i] for i in piece.tolist()], out)
 
 
 class Part:

@@ -233,7 +233,7 @@ def threads(laid: grids.Laid, grid: Floats, rounds: int) -> list[str]:
     taken: dict[int, list[float]] = {count: [] for count in THREADS}
     for _ in range(rounds + 1):
         for count in THREADS:
-            parts = [laid.part(piece) for piece in np.array_split(grid, count)]
+            parts = [laid.part(grid[first::count]) for first in range(count)]  # as `Grid.run` shares them out
             with ThreadPoolExecutor(count) as pool:
                 begin = time.perf_counter()
                 list(pool.map(Part.work, parts))
