@@ -13,7 +13,7 @@ test lies an embargo, so that no trade of the training still lives when the test
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -26,12 +26,11 @@ from backtest.errors import ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.luck import Luck
 from backtest.market import DAY, DatasetInfo, Market
-from backtest.rule import Duration, Rule, duration, number, shown, switch
+from backtest.rule import Duration, duration, switch
 from backtest.scan import STATISTICS, Grid, Scanned
-from backtest.simulate import MOST_CAPITAL
-from backtest.space import Values, combinations, labelled, varied_of
-from backtest.strategy import Strategy, check_market, label_of, parameters_of
-from backtest.sweep import Sweep, swept
+from backtest.space import Values, combinations, labelled
+from backtest.strategy import Strategy
+from backtest.sweep import Sweep, check_account, parameters_asked, swept
 from backtest.windows import (
     LEAST_TEST,
     LEAST_TRAIN,
@@ -223,29 +222,12 @@ def asked(
     strategy: type[Strategy] | Strategy, market: Market, parameters: Mapping[str, Any], by: str
 ) -> tuple[dict[str, Values], dict[str, Any], str]:
     """The parameters that vary, the others, and the strategy's name. ParameterError for what can't be tuned."""
-    if not (isinstance(strategy, Strategy) or (isinstance(strategy, type) and issubclass(strategy, Strategy))):
-        raise ParameterError(f"a walk-forward needs a strategy: it got {shown(strategy)}; give a class, as CashAndCarry")
-    check_market(market, "a walk-forward")
+    varied, fixed, name = parameters_asked(strategy, market, parameters, "a walk-forward")
     if by not in STATISTICS:
         raise ParameterError(f'unknown statistic "{by}" to tune by; {did_you_mean(str(by), list(STATISTICS))}')
-    name = strategy.__name__ if isinstance(strategy, type) else label_of(strategy)
-    known = sorted({*parameters_of(strategy), *(item.name for item in fields(Rule))})
-    for key, value in parameters.items():
-        if key not in known:
-            raise ParameterError(f'unknown parameter "{key}" of {name}: {shown(value)}; {did_you_mean(key, known)}')
-    varied, fixed = varied_of(parameters)
     if not varied:
         raise ParameterError("a walk-forward tunes parameters that have several values: none has a list; give enter=[0.05, 0.1]")
     return varied, fixed, name
-
-
-def check_account(capital: float, execution: Execution | None) -> None:
-    """ParameterError for a capital or an execution that is none."""
-    if capital is None:
-        raise ParameterError("capital must be a number: capital=None; leave it out for 100,000")
-    number("capital", capital, above=0.0, most=MOST_CAPITAL)
-    if execution is not None and not isinstance(execution, Execution):
-        raise ParameterError(f"execution must be an Execution: execution={shown(execution)}; give bt.Execution(…), or leave it out")
 
 
 def watched(work: Iterator[Step], count: int) -> Iterator[Step]:

@@ -28,12 +28,12 @@ from backtest.errors import ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.luck import Luck, luck_of
 from backtest.market import Market
-from backtest.rule import Rule, choice, counting, number, shown
+from backtest.rule import choice, counting, number, shown
 from backtest.scan import STATISTICS, Grid, Scanned
 from backtest.simulate import MOST_CAPITAL
-from backtest.space import Range, Values, labelled, varied_of
-from backtest.strategy import Strategy, check_market, label_of, parameters_of
-from backtest.sweep import Sweep, swept
+from backtest.space import Range, Values, labelled
+from backtest.strategy import Strategy
+from backtest.sweep import Sweep, parameters_asked, swept
 from backtest.windows import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -150,17 +150,9 @@ def asked(
     strategy: type[Strategy] | Strategy, market: Market, parameters: Mapping[str, Any], by: str
 ) -> tuple[dict[str, Values], dict[str, Any], str]:
     """The parameters that vary, the others, and the strategy's name. ParameterError for what can't be searched."""
-    if not (isinstance(strategy, Strategy) or (isinstance(strategy, type) and issubclass(strategy, Strategy))):
-        raise ParameterError(f"a search needs a strategy: it got {shown(strategy)}; give a class, as CashAndCarry")
-    check_market(market, "a search")
+    varied, fixed, name = parameters_asked(strategy, market, parameters, "a search")
     if by not in STATISTICS:
         raise ParameterError(f'unknown statistic "{by}" to search by; {did_you_mean(str(by), list(STATISTICS))}')
-    name = strategy.__name__ if isinstance(strategy, type) else label_of(strategy)
-    known = sorted({*parameters_of(strategy), *(item.name for item in fields(Rule))})
-    for key, value in parameters.items():
-        if key not in known:
-            raise ParameterError(f'unknown parameter "{key}" of {name}: {shown(value)}; {did_you_mean(key, known)}')
-    varied, fixed = varied_of(parameters)
     if not varied:
         raise ParameterError("a search needs parameters that vary: none does; give enter=bt.between(0.02, 0.3), or a list of values")
     return varied, fixed, name

@@ -154,23 +154,16 @@ def sweep(
     """
     from backtest.chunks import carried_out
     from backtest.scan import Grid
-    from backtest.simulate import MOST_CAPITAL
 
-    begin, base = time.perf_counter(), checked_strategy(strategy)
-    check_market(market, "a sweep")
-    number("capital", capital, above=0.0, most=MOST_CAPITAL)
-    own, of_rule = parameters_of(base), [item.name for item in fields(Rule)]
-    name = base.__name__ if isinstance(base, type) else label_of(base)
-    for key, value in parameters.items():
-        if key not in own and key not in of_rule:
-            raise ParameterError(f'unknown parameter "{key}" of {name}: {shown(value)}; {did_you_mean(key, sorted({*own, *of_rule}))}')
-    varied, fixed = varied_of(parameters)
+    begin = time.perf_counter()
+    varied, fixed, name = parameters_asked(strategy, market, parameters, "a sweep")
+    check_account(capital, execution)
     if not varied:
         raise ParameterError(
             "a sweep needs several values of a parameter: none has a list; give enter=[0.05, 0.1], or use bt.run for one run"
         )
     chosen = combinations(varied, sample=sample, method=method, seed=seed)
-    grid = Grid(base, market, float(capital), execution, fixed)
+    grid = Grid(strategy, market, float(capital), execution, fixed)
     scanned = carried_out(grid, chosen, threads=threads, executor=executor, cluster=cluster, store=store, longest=longest)
     return replace(swept(name, grid, varied, chosen, scanned), seconds=time.perf_counter() - begin)
 
@@ -226,7 +219,32 @@ def idle_of(grid: "Grid") -> pd.Series:
     return metrics.daily_equity(pd.Series(grid.capital * (1.0 + earned[1:]), index=market.clock), start, grid.capital)
 
 
-def checked_strategy(strategy: object) -> type[Strategy] | Strategy:
+def parameters_asked(
+    strategy: object, market: object, parameters: Mapping[str, Any], what: str
+) -> tuple[dict[str, Values], dict[str, Any], str]:
+    """The parameters that vary, the others, and the strategy's name. what: who asks, as "a sweep". ParameterError for what can't be varied."""
+    base = checked_strategy(strategy, what)
+    check_market(market, what)
+    name = base.__name__ if isinstance(base, type) else label_of(base)
+    known = sorted({*parameters_of(base), *(item.name for item in fields(Rule))})
+    for key, value in parameters.items():
+        if key not in known:
+            raise ParameterError(f'unknown parameter "{key}" of {name}: {shown(value)}; {did_you_mean(key, known)}')
+    return *varied_of(parameters), name
+
+
+def check_account(capital: float, execution: Execution | None) -> None:
+    """ParameterError for a capital or an execution that is none."""
+    from backtest.simulate import MOST_CAPITAL
+
+    if capital is None:
+        raise ParameterError("capital must be a number: capital=None; leave it out for 100,000")
+    number("capital", capital, above=0.0, most=MOST_CAPITAL)
+    if execution is not None and not isinstance(execution, Execution):
+        raise ParameterError(f"execution must be an Execution: execution={shown(execution)}; give bt.Execution(…), or leave it out")
+
+
+def checked_strategy(strategy: object, what: str) -> type[Strategy] | Strategy:
     """A strategy's class or object; ParameterError for what is none."""
     if isinstance(strategy, Strategy) or (isinstance(strategy, type) and issubclass(strategy, Strategy)):
         return strategy
@@ -235,4 +253,4 @@ def checked_strategy(strategy: object) -> type[Strategy] | Strategy:
         if isinstance(strategy, Rule)
         else "give a class, as CashAndCarry"
     )
-    raise ParameterError(f"a sweep needs a strategy: it got {shown(strategy)}; {hint}")
+    raise ParameterError(f"{what} needs a strategy: it got {shown(strategy)}; {hint}")
