@@ -122,6 +122,15 @@ if TYPE_CHECKING:
     from backtest.forward import WalkForward, walk_forward
     from backtest.luck import Luck
     from backtest.purged import Combinatorial, combinatorial
+    from backtest.report.plots import (
+        plot_attribution,
+        plot_drawdown,
+        plot_equity,
+        plot_exposure,
+        plot_heatmap,
+        plot_premium,
+        plot_term_structure,
+    )
     from backtest.result import Result
     from backtest.simulate import run
     from backtest.study import Search, search
@@ -138,7 +147,7 @@ __all__ = [
     "crossing", "crowding", "cumulative_volume_delta", "current_funding", "days_to_expiry", "depth", "financing_rate",
     "futures_vs_perpetual", "hysteresis", "illiquidity", "leverage_divergence", "leverage_ratio", "load_market", "long_short_ratio",
     "macro_trend", "main", "moving_average", "near_event", "near_expiry", "net_carry", "on", "open_interest", "overview", "pairs",
-    "param", "percentile", "premium", "premium_indicator", "quadrant", "realised_volatility", "regime", "regime_reason",
+    "param", "percentile", "plot_attribution", "plot_drawdown", "plot_equity", "plot_exposure", "plot_heatmap", "plot_premium", "plot_term_structure", "premium", "premium_indicator", "quadrant", "realised_volatility", "regime", "regime_reason",
     "relative_volume", "run", "search", "signal", "size_by_liquidity", "size_by_percentile", "size_by_volatility", "speed", "spot_lead",
     "spread", "stay_carry", "stress", "sweep", "term_curvature", "term_shape", "term_slope", "traded", "traded_volume", "trend_slope",
     "trend_t", "venue_closed", "volume_delta", "walk_forward", "zscore",
@@ -153,6 +162,10 @@ _COMPILED = {
     "WalkForward": "backtest.forward",
     "check_causality": "backtest.causality",
     "combinatorial": "backtest.purged",
+    **dict.fromkeys(
+        ("plot_attribution", "plot_drawdown", "plot_equity", "plot_exposure", "plot_heatmap", "plot_premium", "plot_term_structure"),
+        "backtest.report.plots",
+    ),
     "run": "backtest.simulate",
     "search": "backtest.study",
     "walk_forward": "backtest.forward",

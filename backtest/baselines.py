@@ -273,6 +273,16 @@ def book_at_costs(result: BookResult, factor: float) -> Baseline:
     return Baseline(again.equity, told_costs(result._execution, factor))
 
 
+def sensitivity_of(result: Result) -> pd.DataFrame:
+    """The same run at multiples of its costs."""
+    return pd.DataFrame()
+
+
+def sensitivity_of_book(result: BookResult) -> pd.DataFrame:
+    """The same book at multiples of its costs."""
+    return pd.DataFrame()
+
+
 def told_costs(execution: Execution, factor: float) -> str:
     """What the same run at other costs is."""
     many = {0.0: "without", 2.0: "at twice the"}.get(factor, f"at {factor:g} times the")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from backtest import exposure, ledger, metrics, provenance, quality, regimes
 from backtest import kernels as k
-from backtest import ledger, metrics
 from backtest.book import Book
 from backtest.execution import Execution
 from backtest.market import Integers
@@ -35,6 +35,7 @@ class BookResult(Finished):
 
     premium = None
     premium_label = "premium"
+    entry_curves = None
 
     def __init__(self, book: Book, results: dict[str, Result], reserve: Log | None, execution: Execution, capital: float) -> None:
         self._book, self._reserve, self._execution = book, reserve, execution
@@ -194,6 +195,41 @@ class BookResult(Finished):
     def at_default(self) -> frozenset[str]:
         """The settings of `rule_text` that are at their defaults in every rule."""
         return frozenset.intersection(*(one.at_default for one in self.results.values()))
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """What was at risk at each bar's close, of all rules together; margin_use and distance are those of the leg that is nearest to its liquidation."""
+        return exposure.together([one.exposure for one in self.results.values()], self.equity)
+
+    @cached_property
+    def _regimes(self) -> regimes.Regimes:
+        rules = [one._prepared.rule for one in self.results.values()]
+        return regimes.regimes_of(self._market, rules, self.equity, self.capital, self.positions, self.trades)
+
+    @property
+    def by_regime(self) -> pd.DataFrame | None:
+        """A row a regime of the market, where all rules trade one asset; None where regimes can't be told (`regimes_left_out` says why)."""
+        return self._regimes.table
+
+    @property
+    def regimes_left_out(self) -> str:
+        """Why there is no `by_regime`; empty where there is one."""
+        return self._regimes.left_out
+
+    @cached_property
+    def quality(self) -> pd.DataFrame:
+        """A row an instrument of any rule's legs: bars, holes, stale closes, missing funding, quotes and marks that the data have."""
+        return quality.table(self._market, [one._prepared.rule for one in self.results.values()])
+
+    @property
+    def reproduce(self) -> str:
+        """The lines of Python that make the run again."""
+        return self.command or provenance.lines(self._book, self._market, capital=self.capital, execution=self._execution, changes={})
+
+    def _at_costs(self) -> pd.DataFrame:
+        from backtest.baselines import sensitivity_of_book
+
+        return sensitivity_of_book(self)
 
     def _made_beside(self) -> "Baselines":
         from backtest.baselines import baselines_of_book

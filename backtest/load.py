@@ -44,6 +44,7 @@ AT_ONCE = (*PRICES, "bid", "ask", "mark", "mark_high", "mark_low", "index")
 CLOSED = 4 * DAY  # the longest that a market with hours is closed: a weekend with a holiday on either side
 SHOWN = 12
 MOST_READERS = 4
+EXACT = "0s"  # closes meet only others of the same instant
 
 
 def load_market(
@@ -55,7 +56,7 @@ def load_market(
     clock: str | Sequence[str] | None = None,
     instruments: str | Sequence[str] | None = None,
     currency: str | None = None,
-    staleness: Duration = "0s",
+    staleness: Duration = EXACT,
     max_gap: Duration | None = None,
 ) -> Market:
     """A dataset's bars with start < stamp ≤ end as an aligned, validated, read-only `Market`.
@@ -91,10 +92,21 @@ def load_market(
     described = {name: shown.instrument(dataset.instruments[name]) for name in frames}
     view = View(start=first, end=last, whole=whole, conversion=shown)
     market = Market(frames, described, dataset, usual_step(frames), tolerance, info, view)
+    given: dict[str, object] = {"start": start, "end": end, "freq": freq, "clock": clock, "instruments": instruments, "currency": currency}
+    given |= {"max_gap": max_gap, "staleness": None if staleness == EXACT else staleness}
+    market.made_by = call_of("bt.load_market", str(path), given)
     market.notes += shown.notes(described.values())
     note_stale(market)
     note_gaps(market, longest, fine)
     return market
+
+
+def call_of(name: str, first: str, asked: Mapping[str, object]) -> str:
+    """A call as one types it, with the settings that were given."""
+    given = {
+        key: value if isinstance(value, int | float | list | tuple) else str(value) for key, value in asked.items() if value is not None
+    }
+    return f"{name}({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
 
 
 def chosen(dataset: Dataset, instruments: str | Sequence[str] | None, setting: str) -> list[str]:

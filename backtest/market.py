@@ -135,6 +135,7 @@ class Market:
         self.instruments = instruments
         self.info = info
         self.notes: list[str] = []
+        self.made_by = "…"  # the call that loaded it, for reports
         self._dataset: Dataset | Known = dataset
         self._view = view
         self._frames = frames

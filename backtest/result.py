@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
+from backtest import entry_curves, exposure, ledger, liquidations, metrics, provenance, quality, regimes
 from backtest import kernels as k
-from backtest import ledger, liquidations, metrics
 from backtest.execution import Execution
 from backtest.instruments import Kind, Settle
 from backtest.market import DAY, Integers, Market, utc
@@ -26,6 +26,7 @@ from backtest.tapes import Records
 
 if TYPE_CHECKING:
     from backtest.baselines import Baselines
+    from backtest.luck import Luck
     from backtest.report.protocol import Reportable
 
 COSTS = (
@@ -72,7 +73,13 @@ class Log:
 
 
 class Finished:
-    """What a run of one rule and one of several have alike: how they are shown and written, and what stands beside them."""
+    """What a run of one rule and one of several have alike: how they are shown and written, and what stands beside them.
+
+    luck: the odds that it is the best of a sweep by luck, where it was chosen from one. command: the line of the shell that made it, where one did.
+    """
+
+    luck: "Luck | None" = None
+    command: str | None = None
 
     def __repr__(self) -> str:
         from backtest.report.table import render_table
@@ -100,6 +107,14 @@ class Finished:
     def baselines_left_out(self) -> dict[str, str]:
         """Which of the usual baselines can't be made of this market or run, and why."""
         return self._beside.left_out
+
+    def _at_costs(self) -> pd.DataFrame:
+        raise NotImplementedError
+
+    @cached_property
+    def sensitivity(self) -> pd.DataFrame:
+        """The same run at multiples of its costs of trading, a row each: factor, final_equity, total_return, sharpe, max_drawdown, trades, liquidations."""
+        return self._at_costs()
 
     def report(self, path: str | PathLike[str]) -> None:
         """Write the report: one self-contained HTML file. Raises StorageError."""
@@ -199,6 +214,48 @@ class Result(Finished):
             "spot_beta": math.nan if spot is None else metrics.spot_beta(self.equity, self.start, self.capital, market.last_known(spot)),
             "hedged_share": self.hedged_share,
         }
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """What was at risk at each bar's close: long_notional, short_notional (signed cash), gross, net (of equity), margin_use, distance (to liquidation)."""
+        return exposure.table(self._prepared, self._log, self.positions, self.equity)
+
+    @cached_property
+    def _regimes(self) -> regimes.Regimes:
+        return regimes.regimes_of(self._prepared.market, [self._prepared.rule], self.equity, self.capital, self.positions, self.trades)
+
+    @property
+    def by_regime(self) -> pd.DataFrame | None:
+        """A row a regime of the market: its share of the time, PnL, trades entered; None where the market can't tell regimes (`regimes_left_out` says why)."""
+        return self._regimes.table
+
+    @property
+    def regimes_left_out(self) -> str:
+        """Why there is no `by_regime`; empty where there is one."""
+        return self._regimes.left_out
+
+    @cached_property
+    def quality(self) -> pd.DataFrame:
+        """A row an instrument of the rule's legs: bars, holes, stale closes, missing funding, quotes and marks that the data have."""
+        return quality.table(self._prepared.market, [self._prepared.rule])
+
+    @cached_property
+    def entry_curves(self) -> pd.DataFrame | None:
+        """The term structure when each trade was decided: trade, time, contract, days, premium (annualized), chosen; None without a dated leg."""
+        return entry_curves.table(self._prepared.market, self._prepared.rule, self.trades)
+
+    @property
+    def reproduce(self) -> str:
+        """The command, or the lines of Python, that make the run again."""
+        prepared = self._prepared
+        return self.command or provenance.lines(
+            self._strategy, prepared.market, capital=self.capital, execution=prepared.execution, changes=prepared.changes
+        )
+
+    def _at_costs(self) -> pd.DataFrame:
+        from backtest.baselines import sensitivity_of
+
+        return sensitivity_of(self)
 
     @property
     def hedged_share(self) -> float:

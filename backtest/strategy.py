@@ -516,6 +516,7 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
             chosen_scenarios(found.scenario)  # a mistake is told before the market is loaded
         market = sample_market(found)
         result = run(chosen, market, capital=capital, execution=execution, **changes)
+        result.command = shlex.join(["python", *sys.argv]) if arguments is None else None
         test = stress(result, scenarios=found.scenario, keep=False) if found.scenario else None
         print(result if test is None else f"{result}\n\n{test}")
         report = Path(found.report or f"reports/{name}.html")

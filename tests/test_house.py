@@ -17,7 +17,7 @@ SCRIPTS = sorted((ROOT / "strategies").glob("*.py"))
 
 # From left to right: a module imports what stands left of it. `backtest/__init__.py` is the front door and may see all rooms.
 ORDER = (
-    "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "execution", "load", "joins", "memo", "rolling", "curve", "signals", "kernels", "orders", "payments", "filters", "coins", "terms", "tapes", "strategy", "book", "ledger", "metrics", "kept", "liquidations",
+    "_version", "errors", "instruments", "venues", "data", "rule", "currency", "market", "execution", "load", "joins", "memo", "rolling", "curve", "signals", "kernels", "orders", "payments", "filters", "coins", "terms", "tapes", "strategy", "book", "ledger", "metrics", "kept", "liquidations", "exposure", "regimes", "quality", "entry_curves", "provenance",
     "result", "book_result", "checks", "prepare", "joint", "simulate", "baselines", "causality", "compare", "space", "summaries", "scan", "overfitting", "plateau", "luck", "fingerprint", "shelf", "cluster", "chunks",
     "sweep", "windows", "forward", "purged", "study", "script", "scenarios", "stress", "overview", "report", "cli",
 )  # fmt: skip

@@ -6,9 +6,12 @@ quote currency, times are UTC, bars are stamped with their ends.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from backtest.luck import Luck
 
 
 class DatasetInfo(Protocol):
@@ -95,7 +98,7 @@ class Reportable(Protocol):
         """One row a trade.
 
         entered_at, exited_at (NaT while open), side, contract, quantity, entry_long, entry_short, exit_long, exit_short (NaN where settled),
-        settlement_price, entry_premium, exit_premium, reason, pnl, attribution (dict source → cash).
+        settlement_price, entry_premium, exit_premium, reason, pnl, worst, best (lowest and highest PnL while it lived), attribution (dict source → cash).
         """
 
     @property
@@ -136,6 +139,38 @@ class Reportable(Protocol):
     @property
     def baselines_left_out(self) -> Mapping[str, str]:
         """Which baselines could not be made, and why."""
+
+    @property
+    def exposure(self) -> pd.DataFrame:
+        """What was at risk at each bar's close, with the columns of `backtest.exposure`: long_notional, short_notional, gross, net, margin_use, distance."""
+
+    @property
+    def by_regime(self) -> pd.DataFrame | None:
+        """One row a regime, with the columns of `backtest.regimes`; None where the market can't tell regimes (`regimes_left_out` says why)."""
+
+    @property
+    def regimes_left_out(self) -> str:
+        """Why there is no `by_regime`; empty where there is one."""
+
+    @property
+    def sensitivity(self) -> pd.DataFrame:
+        """The same run at multiples of its costs, one row each, with the columns of `baselines.sensitivity_of`."""
+
+    @property
+    def quality(self) -> pd.DataFrame:
+        """One row an instrument that the run looks at, with the columns of `backtest.quality`: what its data hold, and what they lack."""
+
+    @property
+    def entry_curves(self) -> pd.DataFrame | None:
+        """The term structure at the decision of each entry, one row a contract and trade, with the columns of `backtest.entry_curves`; None without dated legs."""
+
+    @property
+    def luck(self) -> "Luck | None":
+        """The odds that the run is the best of many by luck, where it was chosen from a sweep; None where it wasn't."""
+
+    @property
+    def reproduce(self) -> str:
+        """The command, or the lines of Python, that make the run again."""
 
     @property
     def notes(self) -> Sequence[str]:
