@@ -153,6 +153,9 @@ class BookResult(Finished):
             **metrics.return_statistics(self.equity, self.start, self.capital),
             **metrics.activity(np.any(held, axis=0), market.years, float((fills["quantity"].abs() * fills["price"]).sum()), self.equity),
             **metrics.trade_statistics(self.trades),
+            "excess_sharpe": metrics.excess_sharpe(
+                self.equity, next(iter(self.results.values()))._prepared.tapes.rates[k.IDLE, 1:], self.start, self.capital
+            ),
             "spot_beta": math.nan if spot is None else metrics.spot_beta(self.equity, self.start, self.capital, market.last_known(spot)),
             "hedged_share": metrics.ratio(sum(share * bars for share, bars in told), sum(bars for _, bars in told)),
         }
@@ -224,7 +227,8 @@ class BookResult(Finished):
     @property
     def reproduce(self) -> str:
         """The lines of Python that make the run again."""
-        return self.command or provenance.lines(self._book, self._market, capital=self.capital, execution=self._execution, changes={})
+        changes = next(iter(self.results.values()))._prepared.changes
+        return self.command or provenance.lines(self._book, self._market, capital=self.capital, execution=self._execution, changes=changes)
 
     def _at_costs(self) -> pd.DataFrame:
         from backtest.baselines import sensitivity_of_book

@@ -26,6 +26,7 @@ from backtest.errors import ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.luck import Luck
 from backtest.market import DAY, DatasetInfo, Market
+from backtest.metrics import RANKED
 from backtest.rule import Duration, duration, switch
 from backtest.scan import STATISTICS, Grid, Scanned
 from backtest.space import Values, combinations, labelled
@@ -154,7 +155,7 @@ def walk_forward(
     test: Duration = "90D",
     expanding: bool = False,
     embargo: Duration | None = None,
-    by: str = "sharpe",
+    by: str = RANKED,
     capital: float = 100_000.0,
     execution: Execution | None = None,
     sample: int | None = None,

@@ -1,11 +1,12 @@
 """Return statistics of an equity curve and its trades.
 
 Daily equity is that of the last bar stamped at or before each midnight UTC; the first value is the capital. A year is 365 days; rates of return are
-not in excess of anything. Formulas are the field's usual ones (Sharpe with n − 1; Sortino with the root mean square of negative returns, n;
+not in excess of anything, but for the excess Sharpe ratio, which is over what idle cash earns. Formulas are the field's usual ones (Sharpe with n − 1; Sortino with the root mean square of negative returns, n;
 Calmar = annual return over maximum drawdown); the tests compare them with vectorbt's.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 DAYS = 365
+RANKED = "excess_sharpe"  # the statistic that tells the best of many: what idle cash earns is no skill
+QUIET = 1e-6  # returns whose deviation is less of their mean than that are constant
+NOTHING = 1e-12  # a daily deviation less than that is rounding
 FEWEST_DAYS = 3  # with which a slope is told
 EQUAL = 1e-9  # two quantities apart by no more of the larger are one
 
@@ -65,6 +69,57 @@ def return_statistics(equity: pd.Series, start: pd.Timestamp, capital: float) ->
         "calmar": ratio(annual, drawdown),
         "max_drawdown": drawdown,
     }
+
+
+def returns_of(equity: Floats) -> Floats:
+    """Daily returns [combination, day] of daily equity; 0 once nothing is left."""
+    before = equity[:, :-1]
+    left = before > 0.0
+    if left.all():
+        return np.diff(equity, axis=1) / before
+    return np.divide(np.diff(equity, axis=1), before, out=np.zeros_like(before), where=np.logical_and.accumulate(left, axis=1))
+
+
+class Idle(NamedTuple):
+    """What cash earns while nothing is done: daily returns, and how far off a return is nothing either."""
+
+    returns: Floats
+    near: Floats
+
+    def taken_from(self, returns: Floats) -> Floats:
+        """Returns less those of idle cash, in their own array; a difference that is near nothing is none. [..., day]"""
+        returns -= self.returns
+        returns[np.abs(returns) <= self.near] = 0.0
+        return returns
+
+
+def idle_returns(equity: Floats) -> Idle:
+    """Returns of idle cash.
+
+    Interest is credited at fills and doesn't compound between them, so that the return on equity falls as interest mounts up. An account that once traded
+    has had interest on interest since: a lead that is nearly the same every day, which would be a Sharpe ratio without end. As much is nothing.
+    """
+    returns = returns_of(equity[None, :])[0]
+    return Idle(returns, np.abs(returns * (equity[:-1] / equity[0] - 1.0)) + NOTHING)
+
+
+def excess_sharpes(daily: Floats, idle: Floats) -> Floats:
+    """Annualized Sharpe ratio of daily returns over those of idle cash; NaN where they don't move. daily: [combination, day], idle: [day]"""
+    if daily.shape[1] < 3:
+        return np.full(len(daily), math.nan)
+    returns = returns_of(daily)
+    if np.diff(idle).any():
+        returns = idle_returns(idle).taken_from(returns)
+    mean, deviation = returns.mean(axis=1), returns.std(axis=1, ddof=1)
+    moves = deviation > np.maximum(NOTHING, QUIET * np.abs(mean))
+    out: Floats = np.divide(mean, deviation, out=np.full(len(daily), math.nan), where=moves)
+    return out * math.sqrt(DAYS)
+
+
+def excess_sharpe(equity: pd.Series, idle: Floats, start: pd.Timestamp, capital: float) -> float:
+    """Annualized Sharpe ratio of daily returns over those of idle cash; NaN where they don't move. idle: what it has earned at each close for each unit [bar]"""
+    beside = daily_equity(pd.Series(1.0 + idle, index=equity.index), start, 1.0).to_numpy()
+    return float(excess_sharpes(daily_equity(equity, start, capital).to_numpy()[None, :], beside)[0])
 
 
 def trade_statistics(trades: pd.DataFrame) -> dict[str, float]:

@@ -18,15 +18,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from backtest.metrics import Floats
+from backtest.metrics import NOTHING, QUIET, Floats, idle_returns, returns_of
 
 BLOCKS, BLOCK_DAYS = 16, 5  # of the cross-validation: at most so many, of at least so many days
 FEWEST_BLOCKS = 2
 MOST_CELLS = 20_000_000  # combination × half of the blocks: fewer blocks for very many combinations
 REPEATS = 1_000  # of the bootstrap
 LEVEL = 0.95  # of the interval
-QUIET = 1e-6  # returns whose deviation is less of their mean than that are constant
-NOTHING = 1e-12  # a daily deviation less than that is rounding
 EQUAL = 1e-9  # Sharpe ratios apart by no more are one
 FEWEST_LAGS = 5  # that must be within noise for those beyond them to be nothing
 ROWS = 256  # combinations at a time: what they need fits in the processor's cache
@@ -35,32 +33,6 @@ NORMAL = NormalDist()
 
 
 # ---------------------------------------------------------------- returns
-
-
-def returns_of(equity: Floats) -> Floats:
-    """Daily returns [combination, day] of daily equity; 0 once nothing is left."""
-    before = equity[:, :-1]
-    left = before > 0.0
-    if left.all():
-        return np.diff(equity, axis=1) / before
-    return np.divide(np.diff(equity, axis=1), before, out=np.zeros_like(before), where=np.logical_and.accumulate(left, axis=1))
-
-
-class Idle(NamedTuple):
-    """What cash earns while nothing is done: daily returns, and how far off a return is nothing either."""
-
-    returns: Floats
-    near: Floats
-
-
-def idle_returns(equity: Floats) -> Idle:
-    """Returns of idle cash.
-
-    Interest is credited at fills and doesn't compound between them, so that the return on equity falls as interest mounts up. An account that once traded
-    has had interest on interest since: a lead that is nearly the same every day, which would be a Sharpe ratio without end. As much is nothing.
-    """
-    returns = returns_of(equity[None, :])[0]
-    return Idle(returns, np.abs(returns * (equity[:-1] / equity[0] - 1.0)) + NOTHING)
 
 
 class Tried:
@@ -100,10 +72,7 @@ class Tried:
         return np.asarray(self._less_idle(returns)[0])
 
     def _less_idle(self, returns: Floats) -> Floats:
-        if self.idle is not None:
-            returns -= self.idle.returns
-            returns[np.abs(returns) <= self.idle.near] = 0.0
-        return returns
+        return returns if self.idle is None else self.idle.taken_from(returns)
 
     def parts(self) -> Iterator[tuple[slice, Floats]]:
         """All returns, some combinations at a time."""

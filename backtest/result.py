@@ -25,7 +25,11 @@ from backtest.strategy import label_of, params_of
 from backtest.tapes import Records
 
 if TYPE_CHECKING:
+    import vectorbt
+    from matplotlib.axes import Axes
+
     from backtest.baselines import Baselines
+    from backtest.book_result import BookResult
     from backtest.luck import Luck
     from backtest.report.protocol import Reportable
 
@@ -116,6 +120,12 @@ class Finished:
         """The same run at multiples of its costs of trading, a row each: factor, final_equity, total_return, sharpe, max_drawdown, trades, liquidations."""
         return self._at_costs()
 
+    def plot(self, ax: "Axes | None" = None, *, log: bool | None = None) -> "Axes":
+        """Draw the equity, as `bt.plot_equity` does."""
+        from backtest.report.plots import plot_equity
+
+        return plot_equity(self, ax, log=log)
+
     def report(self, path: str | PathLike[str]) -> None:
         """Write the report: one self-contained HTML file. Raises StorageError."""
         from backtest.report.html import write_report
@@ -127,6 +137,16 @@ class Finished:
         from backtest.report.json import write_json
 
         write_json(cast("Reportable", self), path)
+
+    def to_vectorbt(self, *, flows: bool = False) -> "vectorbt.Portfolio":
+        """The fills as a vectorbt Portfolio, at their prices and fees; funding, interest, staking and borrow, which vectorbt has not, stay beside it in `attribution`.
+
+        flows: they are one more column, so that its value() is `equity`; else value() is equity less the flows. A book's columns are (rule, instrument).
+        Raises ParameterError for inverse contracts.
+        """
+        from backtest.bridge import portfolio_of
+
+        return portfolio_of(cast("Result | BookResult", self), flows=flows)
 
 
 class Result(Finished):
@@ -188,12 +208,9 @@ class Result(Finished):
 
     @cached_property
     def trades(self) -> pd.DataFrame:
-        """One row a trade, with its reason, PnL and attribution."""
+        """One row a trade, with its reason, PnL (worst and best: at the closes while it lived) and attribution."""
         final = self.attribution.iloc[-1].to_numpy()
-        open_trade = bool(self._log.account["started"])
-        return ledger.trade_table(
-            self._prepared.rule, self._prepared.pairs, self._log.trades, open_trade, float(self.equity.iloc[-1]), final
-        )
+        return ledger.trade_table(self._prepared.rule, self._prepared.pairs, self._log, self.equity.to_numpy(), final)
 
     @cached_property
     def liquidations(self) -> pd.DataFrame:
@@ -211,6 +228,7 @@ class Result(Finished):
             **metrics.return_statistics(self.equity, self.start, self.capital),
             **metrics.activity(held, market.years, traded, self.equity),
             **metrics.trade_statistics(self.trades),
+            "excess_sharpe": metrics.excess_sharpe(self.equity, self._prepared.tapes.rates[k.IDLE, 1:], self.start, self.capital),
             "spot_beta": math.nan if spot is None else metrics.spot_beta(self.equity, self.start, self.capital, market.last_known(spot)),
             "hedged_share": self.hedged_share,
         }

@@ -25,19 +25,19 @@ from backtest.checks import check_instants, check_known, check_thresholds
 from backtest.errors import CarryError
 from backtest.execution import Execution, Margin
 from backtest.joint import Joint, join
-from backtest.market import Floats, Market
+from backtest.market import Floats, Integers, Market
 from backtest.prepare import prepare, rule_record
 from backtest.result import Prepared, spot_of
 from backtest.rule import Rule
 from backtest.simulate import LARGEST, accounts_of, run
 from backtest.strategy import Strategy, parameters_of, rule_of, with_parameters
-from backtest.summaries import Calendar, daily_statistics, days_spot, last_sources, ratios, spot_betas, sums_of
+from backtest.summaries import Calendar, daily_statistics, days_spot, excess_sharpes, last_sources, ratios, spot_betas, sums_of
 from backtest.tapes import Records
 from backtest.terms import check_leverage
 
 FIGURES = (
     "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover", "trades", "win_rate",
-    "avg_hold_days", "spot_beta", "hedged_share",
+    "avg_hold_days", "excess_sharpe", "spot_beta", "hedged_share",
 )  # fmt: skip
 STATISTICS = (*FIGURES, "final_equity", "liquidations", "sum_of_squares", *k.SOURCES, "jumped")
 SIGNALS = ("signal", "exit_signal", "scale")
@@ -45,6 +45,7 @@ SIGNALS = ("signal", "exit_signal", "scale")
 LEVELS = ("enter", "exit", "stop", "stop_annualized", "converge")
 ALIKE = ("size", "loss", "max_hold", "cooldown", "expiry_days", "resize", "exposure", "drawdown", "pause")
 PLACES = ("entry_at", "exit_at", "premium_at", "annual_at", "long_stress_at", "short_stress_at", "minus_at", "index_at", "index_minus")
+PIECES, SMALLEST_PIECE = 4, 8  # pieces for each thread, rules in a piece
 MOST_LAID = 2  # tapes that are kept for another scan
 MOST_FRESH = 4  # groups whose arrays are their own that may wait
 ROOM = {k.LEDGER: 2048, k.FILL: 4096, k.TRADE: 1024}  # of a stretch of steps; `kernels.scan` goes on where it ran out
@@ -115,7 +116,7 @@ class Grid:
         groups: dict[Hashable, Group] = {}
         for place, values in enumerate(chosen):
             try:
-                rule, strategy, changes = self._rule(values)
+                rule, strategy, changes = self.rule(values)
                 check_thresholds(self.market, rule)
             except CarryError as error:
                 out.refused[place] = str(error)
@@ -135,14 +136,14 @@ class Grid:
 
     def _told(self, values: Mapping[str, Any]) -> str:
         """Why a combination whose money is beyond all numbers can't run: what a run of it says."""
-        rule, _, _ = self._rule(values)
+        rule, _, _ = self.rule(values)
         try:
             run(rule, self.market, capital=self.capital, execution=self.execution)
         except CarryError as error:
             return str(error)
         return "its money is beyond all numbers; lower size, leverage or impact"
 
-    def _rule(self, values: Mapping[str, Any]) -> tuple[Rule, Strategy, dict[str, Any]]:
+    def rule(self, values: Mapping[str, Any]) -> tuple[Rule, Strategy, dict[str, Any]]:
         """A combination's rule, its strategy, and the fields of the rule that are set otherwise than the strategy does."""
         own = parameters_of(self.base)
         chosen = {**self.fixed, **values}
@@ -261,20 +262,28 @@ def is_plain(prepared: Prepared) -> bool:
 
 
 def scan_group(prepared: Prepared, sums: k.Sums, rules: Records, places: Sequence[int], out: "Table", threads: int) -> None:
-    """Scan rules that read the same tapes, by threads, each with every so many-th of them: neighbours trade alike, and some far more than others."""
+    """Scan rules that read the same tapes; threads take pieces of them until none is left."""
     joint, sums = join([prepared]), sums._replace(days=out.calendar.bars)
     rules["bars_at"], rules["periods_end"] = joint.rules[0]["bars_at"], joint.rules[0]["periods_end"]
     plain = is_plain(prepared)
     hands = min(max(threads, 1), len(places))
-    pieces = [np.arange(first, len(places), hands) for first in range(hands)]
+    pieces = pieces_of(len(places), hands)
     parts = [Part(joint, sums, rules[piece], out, plain) for piece in pieces]
     if len(parts) == 1:
         parts[0].work()
     else:
-        with ThreadPoolExecutor(len(parts)) as pool:
+        with ThreadPoolExecutor(hands) as pool:
             list(pool.map(Part.work, parts))
     for piece, part in zip(pieces, parts, strict=True):
         part.report(prepared, [places[i] for i in piece.tolist()], out)
+
+
+def pieces_of(rules: int, threads: int) -> list[Integers]:
+    """Places of the rules of each piece: every so many-th, as neighbours trade alike and some far more than others, and more pieces than threads, so that none
+    waits long for the last.
+    """
+    count = 1 if threads == 1 else max(threads, min(PIECES * threads, rules // SMALLEST_PIECE))
+    return [np.arange(first, rules, count) for first in range(count)]
 
 
 class Part:
@@ -329,6 +338,7 @@ class Part:
             "trades": closed + opened,
             "win_rate": ratios(states["wins"].astype(float), closed),
             "avg_hold_days": ratios(states["hold"] / (86_400 * 1e9), closed),
+            "excess_sharpe": excess_sharpes(self.daily, self.idle_equity(prepared)),
             "spot_beta": np.full(len(places), np.nan) if spot is None else spot_betas(self.daily, days_spot(market, spot, calendar)),
             "hedged_share": ratios(states["hedged_bars"].astype(float), held) if paired else np.full(len(places), np.nan),
             "final_equity": states["last"],
@@ -346,6 +356,12 @@ class Part:
                 logged, number = self.log[i][: int(states["closed"][i])], int(opened[i])
                 out.trades[place] = np.concatenate([logged, self.open_trades[i : i + 1][:number]])
         out.quote = quote_of(prepared)
+
+    def idle_equity(self, prepared: Prepared) -> Floats:
+        """What a unit of cash that never trades is worth on each of the days. [day]"""
+        index = prepared.tapes.rates[k.IDLE]
+        worth: Floats = 1.0 + index[np.maximum(self.calendar.bars, self.calendar.first - 1) + 1] - index[self.calendar.first]
+        return worth
 
 
 def quote_of(prepared: Prepared) -> str:

@@ -105,7 +105,8 @@ def varied_of(parameters: Mapping[str, Any]) -> tuple[dict[str, Values], dict[st
     """The parameters that have several values, and those that have one, in the order given. Raises as `several`."""
     varied: dict[str, Values] = {}
     fixed: dict[str, Any] = {}
-    for name, value in parameters.items():
+    for name, given in parameters.items():
+        value = given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
         values = value if isinstance(value, Range) else several(name, value)
         if values is None:
             fixed[name] = value

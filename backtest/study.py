@@ -28,12 +28,13 @@ from backtest.errors import ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.luck import Luck, luck_of
 from backtest.market import Market
+from backtest.metrics import RANKED
 from backtest.rule import choice, counting, number, shown
 from backtest.scan import STATISTICS, Grid, Scanned
 from backtest.simulate import MOST_CAPITAL
 from backtest.space import Range, Values, labelled
 from backtest.strategy import Strategy
-from backtest.sweep import Sweep, parameters_asked, swept
+from backtest.sweep import Sweep, parameters_asked, swept, with_few_trades
 from backtest.windows import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Search(Sweep):
         it climbs may be noise: on noise its best is well above what luck gives so many alike, and below what luck gives as many independent ones.
         """
         learnt = learns(self.study)
-        luck = luck_of(
+        found = luck_of(
             np.ascontiguousarray(self.daily.to_numpy().T),
             self.combinations,
             baseline=self.baseline.to_numpy(),
@@ -96,6 +97,7 @@ class Search(Sweep):
             trials=self.trials,
             independent=learnt,
         )
+        luck = with_few_trades(found, self.table)
         return replace(luck, notes=[*luck.notes, CROWDED]) if learnt and not math.isnan(luck.effective_trials) else luck
 
 
@@ -104,7 +106,7 @@ def search(
     market: Market,
     *,
     trials: int = 200,
-    by: str = "sharpe",
+    by: str = RANKED,
     sampler: str = "tpe",
     seed: int = 0,
     study: "Study | None" = None,

@@ -161,6 +161,11 @@ def ratios(values: Floats, by: Floats) -> Floats:
     return out
 
 
+def excess_sharpes(daily: Floats, idle: Floats) -> Floats:
+    """As `metrics.excess_sharpe` of each row. idle: equity of an account that never trades. [day]"""
+    return in_parts(lambda rows: metrics.excess_sharpes(rows, idle), daily)
+
+
 def spot_betas(daily: Floats, spot: Floats) -> Floats:
     """As `metrics.spot_beta` of each row. spot: its last known close at each of the days. [day]"""
     return in_parts(lambda rows: _spot_betas(rows, spot), daily)

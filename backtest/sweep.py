@@ -36,9 +36,11 @@ from backtest.strategy import Strategy, check_market, label_of, parameters_of
 if TYPE_CHECKING:  # the engine is imported when a sweep is run
     from matplotlib.axes import Axes
 
+    from backtest.result import Result
     from backtest.scan import Grid, Scanned
 
 CASH = "cash"
+FEW_TRADES = 5  # fewer say little, however many days they last
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ class Sweep:
     varied: the values or the range of each parameter that had several, in the order given; fixed: the others that were set. combinations: the parameters of
     those that ran. table: a row for each, index its parameters, columns `scan.STATISTICS`. daily: their equity at the start and at each midnight UTC, a
     column each; seconds: that it took. invalid: those that were refused, with `why`, the sentence. trials: how many were tried, for the odds.
-    baseline: T-bills on the same days, or cash where the dataset has no such series (`baseline_name`); idle: an account that never trades.
+    baseline: T-bills on the same days, or cash where the dataset has no such series (`baseline_name`); idle: an account that never trades. grid: what all combinations share, for `run`.
     """
 
     strategy: str
@@ -81,12 +83,13 @@ class Sweep:
     baseline_name: str
     idle: pd.Series
     seconds: float = math.nan
+    grid: "Grid | None" = None
 
     @cached_property
     def luck(self) -> Luck:
         """The odds that the best Sharpe ratio is luck, against the baseline."""
         equity = np.ascontiguousarray(self.daily.to_numpy().T)
-        return luck_of(
+        found = luck_of(
             equity,
             self.combinations,
             baseline=self.baseline.to_numpy(),
@@ -94,6 +97,7 @@ class Sweep:
             idle=self.idle.to_numpy(),
             trials=self.trials,
         )
+        return with_few_trades(found, self.table)
 
     @property
     def best(self) -> Best:
@@ -101,7 +105,27 @@ class Sweep:
         place = self.luck.chosen
         return Best(self.combinations[place], self.table.iloc[place], self.luck)
 
-    def heat_map(self, x: str, y: str, by: str = "sharpe", at: Mapping[str, Any] | None = None, ax: "Axes | None" = None) -> "Axes":
+    def run(self, **parameters: Any) -> "Result":
+        """The whole run of the best combination, which carries the odds that it is so by luck into its report; or of the one with these parameters.
+
+        Raises ParameterError for parameters that this sweep doesn't have.
+        """
+        from backtest.simulate import run
+
+        if self.grid is None:
+            raise ParameterError("this sweep doesn't know its market: it was put together by hand; run the combination with bt.run")
+        for key in parameters:
+            if key not in self.varied:
+                raise ParameterError(
+                    f'"{key}" does not vary in this sweep: {key}={shown(parameters[key])}; {did_you_mean(key, list(self.varied))}'
+                )
+        best = self.best
+        _, made, changes = self.grid.rule({**best.parameters, **parameters})
+        result = run(made, self.grid.market, capital=self.capital, execution=self.grid.execution, **changes)
+        result.luck = best.luck if not parameters else None
+        return result
+
+    def heat_map(self, x: str, y: str, by: str = metrics.RANKED, at: Mapping[str, Any] | None = None, ax: "Axes | None" = None) -> "Axes":
         """Draw a statistic over two parameters; of the others the best, or those of `at`. The plateau around the chosen cell is outlined."""
         from backtest.report.sweep_figures import heat_map
 
@@ -195,7 +219,17 @@ def swept(name: str, grid: "Grid", varied: Mapping[str, Values], chosen: Sequenc
         baseline=baseline,
         baseline_name=baseline_name,
         idle=idle_of(grid),
+        grid=grid,
     )
+
+
+def with_few_trades(luck: Luck, table: pd.DataFrame) -> Luck:
+    """The odds, with a note where the best made so few trades that they say little."""
+    made = int(table["trades"].iloc[luck.chosen])
+    if not 0 < made < FEW_TRADES:
+        return luck
+    trades = "one trade" if made == 1 else f"{made} trades"
+    return replace(luck, notes=[*luck.notes, f"the best made {trades}: its days follow from so few decisions that these odds say little"])
 
 
 def baseline_of(market: Market, capital: float) -> tuple[pd.Series, str]:

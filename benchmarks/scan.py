@@ -30,7 +30,7 @@ from measure import interleaved
 from run import DisagreementError, agree, busy, machine, short, summary
 from task import Data, Floats
 
-from backtest.scan import Part
+from backtest.scan import Part, pieces_of
 
 README = Path(__file__).with_name("README.md")
 FIGURE = Path(__file__).with_name("scan_growth.svg")
@@ -233,7 +233,7 @@ def threads(laid: grids.Laid, grid: Floats, rounds: int) -> list[str]:
     taken: dict[int, list[float]] = {count: [] for count in THREADS}
     for _ in range(rounds + 1):
         for count in THREADS:
-            parts = [laid.part(grid[first::count]) for first in range(count)]  # as `Grid.run` shares them out
+            parts = [laid.part(grid[piece]) for piece in pieces_of(len(grid), count)]
             with ThreadPoolExecutor(count) as pool:
                 begin = time.perf_counter()
                 list(pool.map(Part.work, parts))

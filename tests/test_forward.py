@@ -84,7 +84,7 @@ class Toy(Grid):
             row = dict.fromkeys(STATISTICS, math.nan)
             if why is None:
                 found = metrics.return_statistics(pd.Series(equity[1:], days[1:]), days[0], self.capital)
-                row |= found | {"final_equity": equity[-1], "trades": float((moves != 0.0).any()), "avg_hold_days": 1.0}
+                row |= found | {"excess_sharpe": found["sharpe"], "final_equity": equity[-1], "trades": float((moves != 0.0).any()), "avg_hold_days": 1.0}
             rows.append(row)
             daily.append(equity if why is None else np.full(len(equity), math.nan))
             told.append(why)
@@ -99,8 +99,8 @@ class Idle(Toy):
         found = super().run(chosen, window=window)
         traded = found.table["trades"].to_numpy() > 0.0
         grown = np.where(traded[:, None], 1.0, 1.0001 ** np.arange(found.daily.shape[1]))
-        sharpe = found.table["sharpe"].where(traded, 99.0)
-        table = found.table.assign(final_equity=found.daily[:, -1] * grown[:, -1], sharpe=sharpe)
+        sharpe = found.table["excess_sharpe"].where(traded, 99.0)
+        table = found.table.assign(final_equity=found.daily[:, -1] * grown[:, -1], sharpe=sharpe, excess_sharpe=sharpe)
         return replace(found, daily=found.daily * grown, table=table)
 
 
@@ -198,7 +198,7 @@ def test_the_choice_is_the_best_of_plain_runs_of_the_training(walked: WalkForwar
             for leave in COMBINATIONS["exit"]
             if leave < enter
         }
-        best = max(runs, key=lambda name: runs[name].metrics["sharpe"])
+        best = max(runs, key=lambda name: runs[name].metrics["excess_sharpe"])
         assert tuple(walked.chosen.loc[window]) == best
         assert walked.in_sample["sharpe"].loc[window] == pytest.approx(runs[best].metrics["sharpe"], rel=1e-9)
         assert row["combinations"] == len(runs) == 7
@@ -310,12 +310,12 @@ def test_of_equals_the_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_merit_knows_no_refused_and_no_idle_ones() -> None:
     table = pd.DataFrame(
-        {"sharpe": [9.0, 1.0, math.nan, 2.0], "max_drawdown": [0.0, 0.3, math.nan, 0.4], "trades": [0.0, 1.0, math.nan, 5.0]}
+        {"excess_sharpe": [9.0, 1.0, math.nan, 2.0], "max_drawdown": [0.0, 0.3, math.nan, 0.4], "trades": [0.0, 1.0, math.nan, 5.0]}
     )
-    assert best_of(table, "sharpe") == 3
+    assert best_of(table, "excess_sharpe") == 3
     assert best_of(table, "max_drawdown") == 1
     np.testing.assert_array_equal(merit(table, "max_drawdown"), [math.nan, -0.3, math.nan, -0.4])
-    assert best_of(table.iloc[[0, 2]], "sharpe") is None
+    assert best_of(table.iloc[[0, 2]], "excess_sharpe") is None
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_hindsight_earns_what_the_chosen_does_where_nothing_trades() -> None:
     returns = noise(2, 40)
     returns[:, 20:] = 0.0
     grid = Idle(Fade, market, 1_000.0, None, {}, returns=returns)
-    (step, _) = windows.walked(grid, [{"enter": 0}, {"enter": 1}], spans_of(market, 20 * DAY, 10 * DAY, 0, False)[0], "sharpe")
+    (step, _) = windows.walked(grid, [{"enter": 0}, {"enter": 1}], spans_of(market, 20 * DAY, 10 * DAY, 0, False)[0], "excess_sharpe")
     assert step.kept["trades"] == 0.0
     assert step.equity.iloc[-1] == pytest.approx(1_000.0 * 1.0001**10)
     pd.testing.assert_series_equal(step.hindsight, step.equity)
@@ -453,11 +453,11 @@ def test_a_window_without_bars_is_told() -> None:
     market = days_market(40)
     span = replace(spans_of(market, 20 * DAY, 10 * DAY, 0, False)[0][0], test=(20, 20))
     grid = Toy(Fade, market, 1_000.0, None, {}, returns=noise(2, 40))
-    (step,) = windows.walked(grid, [{"enter": 0}, {"enter": 1}], [span], "sharpe")
+    (step,) = windows.walked(grid, [{"enter": 0}, {"enter": 1}], [span], "excess_sharpe")
     assert step.cash == "it has no bars in the test"
     assert (step.equity == 1_000.0).all()
     assert len(step.equity) == 11
-    (step,) = windows.walked(grid, [{"enter": 0}, {"enter": 1}], [replace(span, test=(20, 30), train=(0, 0))], "sharpe")
+    (step,) = windows.walked(grid, [{"enter": 0}, {"enter": 1}], [replace(span, test=(20, 30), train=(0, 0))], "excess_sharpe")
     assert step.cash == "it has no bars in training"
 
 
@@ -502,7 +502,7 @@ def test_one_that_leaves_the_limit_out_is_run(market: Market) -> None:
     grid = Grid(Fade, market, 100_000.0, NO_COSTS, {"exit": 0.0009})
     tried = [{"enter": 0.001, "hold": hold} for hold in ("1h", None)]
     first = grid.run(tried, window=(0, 240))
-    length, told = longest_hold(grid, tried, first, (0, 240), "sharpe")
+    length, told = longest_hold(grid, tried, first, (0, 240), "excess_sharpe")
     assert "the longest trade" in told
     assert length == DAY
 
@@ -575,7 +575,13 @@ def test_its_page_tells_what_was_promised_and_kept(walked: WalkForward, tmp_path
 
 
 def test_it_says_what_it_ran_on(walked: WalkForward, market: Market) -> None:
-    assert (walked.strategy, walked.by, walked.capital, walked.quote, walked.dataset) == ("Fade", "sharpe", 100_000.0, "USDT", market.info)
+    assert (walked.strategy, walked.by, walked.capital, walked.quote, walked.dataset) == (
+        "Fade",
+        "excess_sharpe",
+        100_000.0,
+        "USDT",
+        market.info,
+    )
     assert (dict(walked.varied), dict(walked.fixed), walked.expanding) == (COMBINATIONS, {}, False)
     assert len(walked.combinations) == 9
     assert len(walked.whole.table) == 7

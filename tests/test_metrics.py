@@ -10,7 +10,17 @@ import pandas as pd
 import pytest
 from markets import START, perpetual, spot, times, traded
 
-from backtest.metrics import activity, daily_equity, hedged_share, max_drawdown, ratio, return_statistics, spot_beta, trade_statistics
+from backtest.metrics import (
+    activity,
+    daily_equity,
+    excess_sharpe,
+    hedged_share,
+    max_drawdown,
+    ratio,
+    return_statistics,
+    spot_beta,
+    trade_statistics,
+)
 
 HOUR, DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)
 
@@ -78,6 +88,26 @@ def test_statistics_of_four_days() -> None:
     assert found["sortino"] == pytest.approx(0.025 / 0.05 * math.sqrt(365))
     assert found["max_drawdown"] == pytest.approx(0.1)
     assert found["calmar"] == pytest.approx((1.089 ** (365 / 4) - 1) / 0.1)
+
+
+def test_the_excess_sharpe_ratio_is_over_idle_cash() -> None:
+    """Capital 100; at the midnights 110, 99, 99, 108.9: returns 10 %, −10 %, 0, 10 %. Cash that earns 1 % of the first day's value a day is at 101, 102, 103, 104.
+
+    Its returns: 1 %, 1/101, 1/102, 1/103; less these, 0.09, −0.10990099, −0.00980392, 0.09029126.
+    """
+    over = [0.09, -0.1 - 1 / 101, -1 / 102, 0.1 - 1 / 103]
+    mean = sum(over) / 4
+    deviation = math.sqrt(sum((one - mean) ** 2 for one in over) / 3)
+    equity = curve([110.0, 99.0, 99.0, 108.9])
+    found = excess_sharpe(equity, np.array([0.01, 0.02, 0.03, 0.04]), START, 100.0)
+    assert found == pytest.approx(mean / deviation * math.sqrt(365))
+    assert excess_sharpe(equity, np.zeros(4), START, 100.0) == pytest.approx(return_statistics(equity, START, 100.0)["sharpe"]), (
+        "cash earns nothing"
+    )
+    assert math.isnan(excess_sharpe(curve([101.0, 102.0, 103.0]), np.array([0.01, 0.02, 0.03]), START, 100.0)), (
+        "as much as cash is no skill"
+    )
+    assert math.isnan(excess_sharpe(curve([101.0]), np.array([0.0]), START, 100.0)), "one return has no deviation"
 
 
 def test_what_cannot_be_said_is_nan() -> None:

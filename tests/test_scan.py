@@ -475,8 +475,12 @@ def test_statistics_of_five_bars_by_hand() -> None:
     steps = np.diff(equity)  # 0.1, 95.04951, −199.95049, 144.603969902, 0.103969902
     returns = steps / equity[:-1]
     mean, deviation = returns.mean(), np.sqrt(((returns - returns.mean()) ** 2).sum() / 4.0)
+    idle = 1000.0 + 0.1 * np.arange(6)  # 3.65 % a year of 1,000, not compounded
+    over = returns - np.diff(idle) / idle[:-1]
+    over[0] = 0.0  # in cash
     wanted = {
         "final_equity": 1039.906959804,
+        "excess_sharpe": over.mean() / over.std(ddof=1) * 365**0.5,
         "total_return": 0.039906959804,
         "annual_return": 1.039906959804 ** (365 / 5) - 1.0,
         "max_drawdown": 199.95049 / 1095.14951,

@@ -67,10 +67,13 @@ def test_lists_arrays_and_ranges_vary_and_all_else_is_fixed() -> None:
         {
             "enter": wide, "legs": ("a", "b"), "exit": [0.1, None], "size": np.array([1.0, 2.0]), "scale": scale, "days": range(3), "hold": "3D",
             "stop": pd.Series([1, 2]), "loss": pd.Index([0.5]), "signal": [scale, scale + 1.0],
+            "converge": np.array(0.5),
         }
     )  # fmt: skip
     assert list(varied) == ["enter", "exit", "size", "days", "stop", "loss", "signal"], "in the order given"
-    assert list(fixed) == ["legs", "scale", "hold"]
+    assert list(fixed) == ["legs", "scale", "hold", "converge"]
+    assert fixed["converge"] == 0.5
+    assert type(fixed["converge"]) is float
     assert varied["enter"] is wide
     assert varied["size"] == [1.0, 2.0]
     assert [type(value) for name in ("size", "stop") for value in space.every(varied[name])] == [float, float, int, int]

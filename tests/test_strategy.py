@@ -669,7 +669,7 @@ def test_the_json_of_a_run_has_the_designs_keys(data: str, plain: None, here: Pa
     assert set(told["dataset"]) == {"name", "hash", "simulated"}
     assert set(told["metrics"]) == {
         "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover",
-        "trades", "win_rate", "avg_hold_days", "spot_beta", "hedged_share",
+        "trades", "win_rate", "avg_hold_days", "excess_sharpe", "spot_beta", "hedged_share",
     }  # fmt: skip
     assert set(told["attribution"]) == set(k.SOURCES)
     assert len(told["trades"]) == 2

@@ -80,7 +80,9 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any
                     made = noise(one) + (0.0 if math.isnan(value) else value * 0.01 / YEAR)
                 daily.append(self.capital * np.cumprod(np.concatenate([[1.0], 1.0 + made])))
                 trades = 0.0 if math.isnan(value) else 3.0
-                rows.append(dict.fromkeys(STATISTICS, 0.0) | {"sharpe": value, "max_drawdown": -value, "trades": trades})
+                rows.append(
+                    dict.fromkeys(STATISTICS, 0.0) | {"sharpe": value, "excess_sharpe": value, "max_drawdown": -value, "trades": trades}
+                )
             return Scanned(pd.DataFrame(rows), np.array(daily), days, [None] * len(chosen), "USDT")
 
         monkeypatch.setattr(Grid, "run", run)
@@ -118,7 +120,7 @@ def test_every_trial_is_the_run_itself(market: Market, found: Search) -> None:
     assert list(told.index) == list(range(40))
     for _, trial in told[told["state"] == "complete"].iloc[::5].iterrows():
         result = bt.run(Fade(enter=trial["enter"], exit=trial["exit"]), market, capital=50_000.0, leverage=2)
-        assert trial["value"] == pytest.approx(result.metrics["sharpe"], rel=1e-9)
+        assert trial["value"] == pytest.approx(result.metrics["excess_sharpe"], rel=1e-9)
         row = found.table.loc[(trial["enter"], trial["exit"])]
         assert row["final_equity"] == pytest.approx(result.equity.iloc[-1], rel=1e-12)
         assert found.daily[(trial["enter"], trial["exit"])].iloc[-1] == pytest.approx(result.equity.iloc[-9], rel=1e-12), "midnight"
@@ -147,7 +149,7 @@ def test_it_says_what_it_ran_on(market: Market, found: Search) -> None:
     assert (found.start, found.end) == (pd.Timestamp("2024-03-01T00:00Z"), market.clock[-1])
     assert found.varied == {"enter": ENTER, "exit": EXIT}
     assert found.fixed == {"leverage": 2}
-    assert (found.trials, found.by, len(found.study.trials)) == (40, "sharpe", 40)
+    assert (found.trials, found.by, len(found.study.trials)) == (40, "excess_sharpe", 40)
     assert [tuple(one.values()) for one in found.combinations] == list(found.table.index) == list(found.daily.columns)
 
 
@@ -183,7 +185,7 @@ def test_nothing_is_run_twice_and_every_trial_counts(planted: Any, market: Marke
     assert len(ran) == len(swept.table) == 6
     assert swept.trials == len(swept.history) == 75
     assert swept.history.groupby(["enter", "size"])["value"].nunique().eq(1).all()
-    assert swept.table["sharpe"].to_dict() == {(enter, size): enter * size for enter, size in swept.table.index}
+    assert swept.table["excess_sharpe"].to_dict() == {(enter, size): enter * size for enter, size in swept.table.index}
 
 
 def test_a_repeated_refusal_is_told_again(market: Market) -> None:
@@ -534,10 +536,12 @@ def test_where_nothing_runs_the_first_sentence_is_told(market: Market) -> None:
 def test_a_study_that_does_not_fit_is_refused(market: Market) -> None:
     with refused("study must be one of optuna's: it got yes; give that of another search, or leave it out"):
         search(Fade, market, study="yes", enter=ENTER)  # type: ignore[arg-type]
-    with refused('the study is to minimize, and sharpe is to maximize: create it with direction="maximize", or leave it out'):
+    with refused('the study is to minimize, and excess_sharpe is to maximize: create it with direction="maximize", or leave it out'):
         search(Fade, market, study=optuna.create_study(), enter=ENTER)
     two = optuna.create_study(directions=["maximize", "minimize"])
-    with refused('the study is to maximize and minimize, and sharpe is to maximize: create it with direction="maximize", or leave it out'):
+    with refused(
+        'the study is to maximize and minimize, and excess_sharpe is to maximize: create it with direction="maximize", or leave it out'
+    ):
         search(Fade, market, study=two, enter=ENTER)
 
 
@@ -560,7 +564,7 @@ def test_a_study_of_another_market_is_refused(planted: Any, market: Market) -> N
     study = search(Fade, market, trials=3, enter=ENTER).study
     ran = planted(lambda enter: 1.25)
     told = (
-        "the study is of something else: its trial 0 has 1.5, sharpe of the same parameters is 1.25 here; "
+        "the study is of something else: its trial 0 has 1.5, excess_sharpe of the same parameters is 1.25 here; "
         "give the same strategy, market and settings, or leave it out"
     )
     with refused(told):

@@ -1,7 +1,7 @@
 """Sweeps: every combination has the figures of the run that `bt.run` makes, the order of the grid, samples, what is invalid, and every mistake's sentence."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from backtest.errors import DataError, ParameterError
 from backtest.market import Market
 from backtest.scan import STATISTICS
 from backtest.space import between, combinations, several
-from backtest.sweep import Sweep, sweep
+from backtest.sweep import Sweep, sweep, with_few_trades
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,8 @@ def test_daily_equity_is_that_of_the_runs(market: Market, small: Sweep) -> None:
 
 def test_the_best_comes_with_its_odds(small: Sweep) -> None:
     best = small.best
-    assert small.table["sharpe"].max() == best.statistics["sharpe"]
+    assert small.table["excess_sharpe"].max() == best.statistics["excess_sharpe"]
+    assert best.luck.sharpe == pytest.approx(best.statistics["excess_sharpe"], rel=1e-9)
     assert tuple(best.parameters.values()) == best.statistics.name
     assert best.luck is small.luck
     assert repr(best).startswith(", ".join(f"{name}={value}" for name, value in best.parameters.items()) + "\n")
@@ -96,6 +97,30 @@ def test_it_says_what_it_ran_on(market: Market, small: Sweep) -> None:
     assert (small.start, small.end) == (pd.Timestamp("2024-03-01T00:00Z"), market.clock[-1])
     assert small.varied == {"enter": [0.0003, 0.0006], "exit": [0.0, 0.0002, 0.0004]}
     assert small.fixed == {"leverage": 2}
+
+
+def test_the_best_and_any_other_can_be_run_whole(market: Market, small: Sweep) -> None:
+    """The best carries its odds into its report; one that was asked for was not chosen, so that it has none."""
+    best, other = small.run(), small.run(enter=0.0006, exit=0.0)
+    chosen = bt.run(Fade(**small.best.parameters), market, capital=50_000.0, leverage=2)
+    assert best.equity.equals(chosen.equity)
+    assert best.luck is small.luck
+    assert other.equity.equals(bt.run(Fade(enter=0.0006, exit=0.0), market, capital=50_000.0, leverage=2).equity)
+    assert other.luck is None
+
+
+def test_odds_of_a_best_that_hardly_traded_say_so(small: Sweep) -> None:
+    few = small.table.assign(trades=[1.0, 4.0, 5.0, 0.0, 9.0])
+    notes = [with_few_trades(replace(small.luck, chosen=row, notes=[]), few).notes for row in range(5)]
+    told = "the best made {}: its days follow from so few decisions that these odds say little"
+    assert notes == [[told.format("one trade")], [told.format("4 trades")], [], [], []]
+
+
+def test_only_what_varies_can_be_asked_of_a_sweep(small: Sweep) -> None:
+    with pytest.raises(ParameterError, match=re.escape('"leverage" does not vary in this sweep: leverage=3; known: enter, exit')):
+        small.run(leverage=3)
+    with pytest.raises(ParameterError, match="this sweep doesn't know its market: it was put together by hand"):
+        replace(small, grid=None).run()
 
 
 def test_execution_reaches_every_run(market: Market) -> None:

@@ -38,7 +38,7 @@ from backtest.study import Search
 from backtest.sweep import sweep
 
 STATISTICS = (
-    "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover", "trades",
+    "total_return", "annual_return", "annual_volatility", "sharpe", "excess_sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover", "trades",
     "win_rate", "avg_hold_days", "final_equity", "liquidations", "jumped",
 )  # fmt: skip
 Sweep = Any  # anything with the attributes of a sweep: these are made up
@@ -74,7 +74,7 @@ def made(
         count = trades(one)
         known = value if math.isfinite(value) else 0.0
         row = dict.fromkeys(STATISTICS, 0.5) | {
-            "sharpe": value, "total_return": 0.05 * known, "max_drawdown": 0.03, "trades": count, "final_equity": 1e5 * (1.0 + 0.05 * known), "jumped": jumped(one),
+            "sharpe": value, "excess_sharpe": value, "total_return": 0.05 * known, "max_drawdown": 0.03, "trades": count, "final_equity": 1e5 * (1.0 + 0.05 * known), "jumped": jumped(one),
         }  # fmt: skip
         rows.append(row)
         noise = draw.normal(size=days)
@@ -476,7 +476,11 @@ def test_the_equity_figure_has_the_chosen_and_the_baseline() -> None:
 def figures_of(sweep: Sweep) -> list[Figure]:
     found = [sweep_lines.parallel_figure(sweep), sweep_lines.distribution_figure(sweep), sweep_lines.equity_figure(sweep)]
     two = pairs(sweep)
-    found += [sweep_figures.heat_maps_figure(sweep, [(x, y, "sharpe") for x, y in two[:3]])] if two else [sweep_lines.profile_figure(sweep)]
+    found += (
+        [sweep_figures.heat_maps_figure(sweep, [(x, y, "excess_sharpe") for x, y in two[:3]])]
+        if two
+        else [sweep_lines.profile_figure(sweep)]
+    )
     return found
 
 
@@ -743,7 +747,7 @@ def looked_for(values: list[float]) -> Search:
     facts = {name: value for name, value in vars(small()).items() if name in {one.name for one in fields(Search)}}
     history = pd.DataFrame({"value": values, "best": pd.Series(values).cummax().ffill(), "state": "complete", "why": ""})
     search = object.__new__(Search)
-    search.__dict__.update(facts | {"by": "sharpe", "history": history, "luck": small().luck, "study": None})
+    search.__dict__.update(facts | {"by": "excess_sharpe", "history": history, "luck": small().luck, "study": None})
     return search
 
 
@@ -790,6 +794,7 @@ def walked(windows: int = 6, cash: tuple[int, ...] = (), drawn: bool = False, si
             "annual_return": 0.05 * sharpe,
             "annual_volatility": 0.04,
             "sharpe": sharpe,
+            "excess_sharpe": sharpe,
             "sortino": sharpe,
             "calmar": sharpe,
             "max_drawdown": 0.03,
@@ -813,7 +818,7 @@ def walked(windows: int = 6, cash: tuple[int, ...] = (), drawn: bool = False, si
     statistics = {"in_sample": row(2.0), "out_of_sample": row(0.5), "hindsight": row(3.0), "whole_period": row(2.5)}
     daily = 1e5 * np.cumprod(1.0 + 0.002 * draw.normal(size=(len(tried), 60)), axis=1)
     return SimpleNamespace(
-        strategy="PremiumCarry", by="sharpe", train=pd.Timedelta("90D"), test=pd.Timedelta("30D"), embargo=pd.Timedelta("7D"), expanding=False, varied=varied, fixed={"leverage": 2},
+        strategy="PremiumCarry", by="excess_sharpe", train=pd.Timedelta("90D"), test=pd.Timedelta("30D"), embargo=pd.Timedelta("7D"), expanding=False, varied=varied, fixed={"leverage": 2},
         combinations=tried, windows=pd.DataFrame(rows, index=index), chosen=pd.DataFrame(chosen, index=index, dtype=object), in_sample=pd.DataFrame([row(2.0)] * windows, index=index),
         out_of_sample=pd.DataFrame([row(0.5)] * windows, index=index), best_in_test=pd.DataFrame([row(3.0)] * windows, index=index), equity=pd.Series(1e5 + 10.0 * np.arange(len(clock)), index=clock),
         hindsight=pd.Series(1e5 + 30.0 * np.arange(len(clock)), index=clock), dataset=DatasetInfo("sample", "ab12" * 16, simulated=simulated, path="sample"), capital=1e5, quote="USDT",

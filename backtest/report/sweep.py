@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from backtest.metrics import RANKED
 from backtest.report.compare_figures import shortened
 from backtest.report.compare_table import fitted
 from backtest.report.sweep_cells import Cells, Floats, State, cells_of, chosen_row, evenly, of_points, pairs, short, varying
@@ -23,7 +24,7 @@ from backtest.sweep import Sweep
 
 # column of the table, heading, width: as many as fit beside the parameters
 COLUMNS = (
-    ("total_return", "return", 10), ("sharpe", "Sharpe", 8), ("max_drawdown", "drawdown", 10), ("trades", "trades", 8),
+    ("total_return", "return", 10), (RANKED, "Sharpe", 8), ("max_drawdown", "drawdown", 10), ("trades", "trades", 8),
     ("annual_return", "a year", 10), ("annual_volatility", "volatility", 11),
 )  # fmt: skip
 STYLES = {spec.key: spec.style for spec in METRICS}
@@ -110,6 +111,8 @@ def _table(sweep: Sweep) -> list[str]:
     ]
     if len(rows) > 2 * ENDS + 1:
         rows = [*rows[:ENDS], f"... {len(rows) - 2 * ENDS:,} more, in sweep.table ...", *rows[-ENDS:]]
+    if np.diff(sweep.idle.to_numpy()).any():
+        rows += ["", *textwrap.wrap("Sharpe: of daily returns over those of idle cash, which is no skill", WIDTH)]
     if count := sum(mark == FULL for mark in marks):
         every = "every combination" if count == len(sweep.table) else f"{count:,} of {len(sweep.table):,} combinations"
         rows += ["", *textwrap.wrap(f"{FULL.strip()} run in full: {every}, as the scan can't jump between events there", WIDTH)]

@@ -18,6 +18,7 @@ import pandas as pd
 from backtest.compare import written
 from backtest.errors import ParameterError, did_you_mean
 from backtest.luck import Luck, share_of
+from backtest.metrics import RANKED
 from backtest.report.words import UNKNOWN, metric_label, number
 from backtest.space import Range, Values, labelled
 from backtest.sweep import Sweep
@@ -81,7 +82,7 @@ def ordered(values: Values, tried: Iterable[Any]) -> list[Any]:
 
 def chosen_row(sweep: Sweep) -> int | None:
     """The position of the best combination by Sharpe; None where no Sharpe ratio is known, or there was nothing to choose from."""
-    sharpe = sweep.table["sharpe"].to_numpy(dtype=np.float64)
+    sharpe = sweep.table[RANKED].to_numpy(dtype=np.float64)
     if len(sharpe) < 2 or not np.isfinite(sharpe).any():
         return None
     row = int(sweep.luck.chosen)
@@ -97,7 +98,7 @@ class Ranked(NamedTuple):
 
 def ranked(sweep: Sweep) -> Ranked:
     """The combinations that traded in the order of their Sharpe ratios; the chosen one is always among them."""
-    sharpe, traded = (sweep.table[name].to_numpy(dtype=np.float64) for name in ("sharpe", "trades"))
+    sharpe, traded = (sweep.table[name].to_numpy(dtype=np.float64) for name in (RANKED, "trades"))
     shown = np.isfinite(sharpe) & (traded > 0.0)
     if (row := chosen_row(sweep)) is not None:
         shown[row] = True
@@ -115,7 +116,7 @@ def thinned(count: int, most: int) -> Integers:
     return np.concatenate([below, np.arange(first, count)])
 
 
-def cells_of(sweep: Sweep, x: str, y: str, by: str = "sharpe", at: Mapping[str, Any] | None = None) -> Cells:
+def cells_of(sweep: Sweep, x: str, y: str, by: str = RANKED, at: Mapping[str, Any] | None = None) -> Cells:
     """The cells of two parameters. Raises ParameterError for a parameter, a statistic or a value that the sweep doesn't have."""
     fixed = checked(sweep, x, y, by, at or {})
     frame = frame_of(sweep)
@@ -124,7 +125,7 @@ def cells_of(sweep: Sweep, x: str, y: str, by: str = "sharpe", at: Mapping[str, 
     place = frame[y].map({label: number for number, label in enumerate(up)}).to_numpy(dtype=np.int64) * len(across)
     place += frame[x].map({label: number for number, label in enumerate(across)}).to_numpy(dtype=np.int64)
     ran = len(sweep.table)
-    sharpe, traded = (sweep.table[name].to_numpy(dtype=np.float64) for name in ("sharpe", "trades"))
+    sharpe, traded = (sweep.table[name].to_numpy(dtype=np.float64) for name in (RANKED, "trades"))
     states = np.full(len(up) * len(across), int(State.UNTRIED), dtype=np.int64)
     ranks = np.where(np.arange(len(frame)) < ran, int(State.IDLE), int(State.INVALID))
     ranks[:ran][traded > 0.0] = int(State.TRADED)

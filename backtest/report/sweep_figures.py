@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from backtest.metrics import RANKED
 from backtest.report import style
 from backtest.report.compare_figures import shortened
 from backtest.report.sweep_cells import (
@@ -97,7 +98,7 @@ def shade(step: float, by: str) -> tuple[str, float]:
 # ---------------------------------------------------------------- heat maps
 
 
-def heat_map(sweep: Sweep, x: str, y: str, by: str = "sharpe", at: Mapping[str, Any] | None = None, ax: "Axes | None" = None) -> "Axes":
+def heat_map(sweep: Sweep, x: str, y: str, by: str = RANKED, at: Mapping[str, Any] | None = None, ax: "Axes | None" = None) -> "Axes":
     """A statistic for every pair of two parameters' values: a cell a pair, or a point a combination where values were drawn from a range.
 
     by: a column of the sweep's table. at: values of further parameters, to see one slice of the sweep; without one each cell shows the best of its
@@ -143,7 +144,7 @@ def _finish(sweep: Sweep, figure: "Figure", marks: "list[Artist]") -> None:
     style.watermark(figure, sweep.dataset.simulated)
 
 
-def describe_heat_map(sweep: Sweep, x: str, y: str, by: str = "sharpe") -> str:
+def describe_heat_map(sweep: Sweep, x: str, y: str, by: str = RANKED) -> str:
     """What a heat map shows: its ends, its plateau, its holes."""
     cells = cells_of(sweep, x, y, by)
     known = cells.values[np.isfinite(cells.values) & (cells.states == State.TRADED)]

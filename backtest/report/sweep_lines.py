@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backtest.metrics import RANKED
 from backtest.report import style
 from backtest.report.compare_figures import shortened
 from backtest.report.figures import days_since_1970
@@ -237,7 +238,7 @@ def profile_figure(sweep: Sweep) -> "Figure":
     traded = sweep.table["trades"].to_numpy(dtype=np.float64) > 0.0
     ran = np.arange(len(sweep.table))
     places = ruler.places(frame[ruler.name].tolist())
-    sharpe = np.where(traded, sweep.table["sharpe"].to_numpy(dtype=np.float64), math.nan)
+    sharpe = np.where(traded, sweep.table[RANKED].to_numpy(dtype=np.float64), math.nan)
     order = np.argsort(places[ran], kind="stable")
     with style.house_style():
         figure = style.new_figure(3.4)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from backtest._version import __version__
 from backtest.luck import CONVINCING, Luck
+from backtest.metrics import RANKED
 from backtest.report import sweep_figures, sweep_lines
 from backtest.report.blocks import Block, Cards, Cell, Facts, Figure, Heading, Points, Section, Table, Text, signed
 from backtest.report.files import write_atomically
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawn
 
 STATISTICS = (
-    "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "trades", "win_rate", "avg_hold_days",
+    "total_return", "annual_return", "annual_volatility", "sharpe", "excess_sharpe", "sortino", "calmar", "max_drawdown", "trades", "win_rate", "avg_hold_days",
     "time_in_market", "final_equity",
 )  # fmt: skip
-MAPPED = ("sharpe", "total_return", "max_drawdown", "trades")  # of the only two parameters that vary
+MAPPED = (RANKED, "total_return", "max_drawdown", "trades")  # of the only two parameters that vary
 LARGE = 2_500  # cells: of more, only the first and the third of these
 MOST_PAIRS = 15  # of six parameters
 TOGETHER = 6  # maps in a figure
@@ -207,7 +208,7 @@ def maps_section(sweep: Sweep) -> Section | None:
         figure = _drawn(sweep, sweep_lines.profile_figure(sweep), "profile", sweep_lines.describe_profile(sweep), caption)
         return Section("maps", f"Sharpe ratio by {names[0]}", "Map", (figure,))
     every = pairs(sweep)
-    maps = [(x, y, "sharpe") for x, y in every[:MOST_PAIRS]]
+    maps = [(x, y, RANKED) for x, y in every[:MOST_PAIRS]]
     if len(every) == 1:
         x, y = every[0]
         large = len(in_order(sweep, x)) * len(in_order(sweep, y)) > LARGE

@@ -45,6 +45,7 @@ METRICS = (
     Metric("annual_return", "annual return", "percent", "compounded, 365 days a year"),
     Metric("annual_volatility", "annual volatility", "percent", "of daily returns at 00:00 UTC"),
     Metric("sharpe", "Sharpe", "ratio", "daily returns, risk-free rate 0"),
+    Metric("excess_sharpe", "Sharpe over cash", "ratio", "daily returns over those of idle cash"),
     Metric("sortino", "Sortino", "ratio", "as Sharpe, over downside deviation"),
     Metric("calmar", "Calmar", "ratio", "annual return over the deepest fall"),
     Metric("max_drawdown", "max drawdown", "percent", "deepest fall from the running peak, at bar closes"),
