@@ -21,7 +21,8 @@ from backtest.errors import CarryError, DataError
 from backtest.execution import Execution, LegPolicy, MakerLegs
 from backtest.instruments import Kind
 from backtest.market import Floats, Market, nanoseconds
-from backtest.result import Prepared, Result, spot_of
+from backtest.regimes import base_of, spot_of
+from backtest.result import Prepared, Result
 from backtest.rule import Leg, Rule
 from backtest.simulate import finished, finished_book, run, simulate
 
@@ -38,6 +39,8 @@ HOLD_SPOT, BILLS, ALWAYS_ON, ZERO_COST, DOUBLE_COST = NAMES = (
     "double cost",
 )
 COSTS = ("fee", "taker_fee", "unit_fee", "delivery_fee", "delivery_unit_fee", "liquidation_fee")  # of TERMS, but for spread and impact
+FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # of the run's costs, in `sensitivity_of`
+SENSITIVITY = ("factor", "final_equity", "total_return", "sharpe", "max_drawdown", "trades", "liquidations")
 COST_WORDS = "trading, delivery, liquidation and transfer fees, spreads and impact"
 RISK_FREE = "risk_free"
 NO_TRADE = "NO TRADE: "  # how a run's note on that begins
@@ -168,11 +171,6 @@ def one_an_asset(market: Market, rules: Sequence[Rule]) -> list[Rule]:
     return list(found.values())
 
 
-def base_of(market: Market, rule: Rule) -> str:
-    """The asset that a rule trades."""
-    return next(market.instruments[leg.contracts[0]].base for leg in rule.legs if leg is not None)
-
-
 def bills(market: Market, capital: float) -> Baseline:
     """The capital at the dataset's risk_free as known when each bar begins, compounded at every midnight UTC. DataError without the series."""
     if RISK_FREE not in market.series_names:
@@ -261,26 +259,58 @@ def slot_of(rule: Rule, kind: Kind, otherwise: int) -> int:
 
 def at_costs(result: Result, factor: float) -> Baseline:
     """The same run, signals and decisions' rules as they were, at none of its costs (0) or at a multiple. ParameterError where that ruins all numbers."""
-    prepared = with_costs(result._prepared, factor)
-    again = finished(result._strategy, prepared, result.capital, simulate(prepared, result.capital))
-    return Baseline(again.equity, told_costs(prepared.execution, factor))
+    return Baseline(run_at_costs(result, factor).equity, told_costs(result._prepared.execution, factor))
 
 
 def book_at_costs(result: BookResult, factor: float) -> Baseline:
     """The same book at none of its costs (0) or at a multiple. ParameterError where that ruins all numbers."""
+    return Baseline(book_run_at_costs(result, factor).equity, told_costs(result._execution, factor))
+
+
+def run_at_costs(result: Result, factor: float) -> Result:
+    """The same run at a multiple of its costs. ParameterError where that ruins all numbers."""
+    prepared = with_costs(result._prepared, factor)
+    return finished(result._strategy, prepared, result.capital, simulate(prepared, result.capital))
+
+
+def book_run_at_costs(result: BookResult, factor: float) -> BookResult:
+    """The same book at a multiple of its costs. ParameterError where that ruins all numbers."""
     prepared = [with_costs(one._prepared, factor) for one in result.results.values()]
-    again = finished_book(result._book, prepared, result._execution, result.capital)
-    return Baseline(again.equity, told_costs(result._execution, factor))
+    return finished_book(result._book, prepared, result._execution, result.capital)
 
 
 def sensitivity_of(result: Result) -> pd.DataFrame:
-    """The same run at multiples of its costs."""
-    return pd.DataFrame()
+    """The same run at each of `FACTORS` times its costs, a row each; factor 1 is the run itself. A factor that ends in a `CarryError` is left out.
+
+    factor, final_equity, total_return, sharpe, max_drawdown, trades (an open one included), liquidations. What is multiplied is told by `with_costs`.
+    """
+    return _at_factors(result, lambda factor: run_at_costs(result, factor))
 
 
 def sensitivity_of_book(result: BookResult) -> pd.DataFrame:
-    """The same book at multiples of its costs."""
-    return pd.DataFrame()
+    """The same book at multiples of its costs, as `sensitivity_of`: those of all its rules."""
+    return _at_factors(result, lambda factor: book_run_at_costs(result, factor))
+
+
+def _at_factors(result: Result | BookResult, again: Callable[[float], Result | BookResult]) -> pd.DataFrame:
+    rows = []
+    for factor in FACTORS:
+        try:
+            one = result if factor == 1.0 else again(factor)
+        except CarryError:
+            continue
+        logs = [part._log for part in (one.results.values() if isinstance(one, BookResult) else [one])]
+        figures = metrics.return_statistics(one.equity, one.start, one.capital)
+        rows.append(
+            {
+                "factor": factor,
+                "final_equity": float(one.equity.iloc[-1]),
+                **{name: figures[name] for name in ("total_return", "sharpe", "max_drawdown")},
+                "trades": sum(len(log.trades) for log in logs),
+                "liquidations": sum(int((log.fills["action"] == k.LIQUIDATED).sum()) for log in logs),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(SENSITIVITY))
 
 
 def told_costs(execution: Execution, factor: float) -> str:

@@ -17,7 +17,8 @@ from backtest import kernels as k
 from backtest.book import Book
 from backtest.execution import Execution
 from backtest.market import Integers
-from backtest.result import Finished, Log, Result, ruined, spot_of
+from backtest.regimes import spot_of
+from backtest.result import Finished, Log, Result, ruined
 
 if TYPE_CHECKING:
     from backtest.baselines import Baselines
@@ -45,6 +46,8 @@ class BookResult(Finished):
         self.strategy = f"Book of {len(results)} rules" if len(results) > 1 else f"Book of {next(iter(results))}"
         self.params = {label: described(one) for label, one in results.items()}
         self.dataset, self.start, self.end, self.bars, self.quote = first.dataset, first.start, first.end, first.bars, first.quote
+        for label, one in results.items():  # alone it would be another run: cash, margin and limits are the book's
+            one.command = f"{self.reproduce}\nresult = result.results[{label!r}]"
 
     @cached_property
     def equity(self) -> pd.Series:

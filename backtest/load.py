@@ -3,7 +3,7 @@
 market = bt.load_market("data/all", start="2024-01-01", instruments=["ETHUSDT-SPOT", "*.cme"])
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,7 +19,7 @@ from backtest.data.store import Dataset, open_dataset
 from backtest.data.validate import bar_errors, bar_step, delivery_errors, in_dataset, refuse, stale_bars
 from backtest.errors import DataError, ParameterError, did_you_mean
 from backtest.instruments import Instrument
-from backtest.market import AGE, DAY, DatasetInfo, Floats, Market, View, nanoseconds, union, utc
+from backtest.market import AGE, DAY, DatasetInfo, Floats, Market, View, nanoseconds, quoted, union, utc
 from backtest.rule import Duration, duration, instant
 from backtest.venues.calendar import is_open, sessions
 
@@ -74,6 +74,7 @@ def load_market(
     tolerance, longest, length = duration("staleness", staleness, zero=True) or 0, duration("max_gap", max_gap), duration("freq", freq)
     if length is not None and clock is not None:
         raise ParameterError(f"freq and clock both say where bars end: freq={freq}, clock={clock}; give one of them")
+    clock, instruments = (asked if asked is None or isinstance(asked, str) else list(asked) for asked in (clock, instruments))
     whole = length is not None or clock is not None
     names = chosen(dataset, instruments, "instruments")
     with ThreadPoolExecutor(MOST_READERS) as readers:  # decoding and copying leave Python's lock alone
@@ -102,11 +103,17 @@ def load_market(
 
 
 def call_of(name: str, first: str, asked: Mapping[str, object]) -> str:
-    """A call as one types it, with the settings that were given."""
-    given = {
-        key: value if isinstance(value, int | float | list | tuple) else str(value) for key, value in asked.items() if value is not None
-    }
-    return f"{name}({', '.join([repr(first), *(f'{key}={value!r}' for key, value in given.items())])})"
+    """A call as one types it, with the settings that were given: times and lengths as texts, several ids as a list."""
+    return f"{name}({', '.join([quoted(first), *(f'{key}={typed(value)}' for key, value in asked.items() if value is not None)])})"
+
+
+def typed(value: object) -> str:
+    """A setting of a call as one types it."""
+    if isinstance(value, int | np.integer):  # nanoseconds
+        return str(int(value))
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return f"[{', '.join(quoted(str(one)) for one in value)}]"
+    return quoted(str(value))
 
 
 def chosen(dataset: Dataset, instruments: str | Sequence[str] | None, setting: str) -> list[str]:

@@ -47,6 +47,7 @@ YEAR = 365 * DAY
 FEWEST_WINDOW_BARS = 10
 USUAL_INTERVAL_HOURS = 8.0
 AGE = "age of the close, ns"  # a column that resampled bars get
+UNTOLD = "…"  # in code that is shown: what can't be typed
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,12 @@ def whole_days(days: float) -> int:
     return round(min(float(days) * DAY, LONGEST))
 
 
+def quoted(text: str) -> str:
+    """A text as one types it in Python."""
+    typed = repr(str(text))
+    return typed if '"' in text or "'" in text else f'"{typed[1:-1]}"'
+
+
 def utc(nanosecond: int) -> str:
     """An instant as text for messages."""
     return pd.Timestamp(int(nanosecond), tz="UTC").strftime("%Y-%m-%dT%H:%M:%SZ").replace(":00Z", "Z")
@@ -135,7 +142,7 @@ class Market:
         self.instruments = instruments
         self.info = info
         self.notes: list[str] = []
-        self.made_by = "…"  # the call that loaded it, for reports
+        self.made_by = UNTOLD  # the call that loaded it, for reports
         self._dataset: Dataset | Known = dataset
         self._view = view
         self._frames = frames
@@ -147,6 +154,11 @@ class Market:
 
     def __repr__(self) -> str:
         return f"<Market {self.info.name}: {len(self.instruments)} instruments, {len(self)} bars, {self.clock[0]:%Y-%m-%d} to {self.clock[-1]:%Y-%m-%d}>"
+
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle: without what was computed, which is computed again when asked for."""
@@ -180,6 +192,7 @@ class Market:
         other = copy(self)
         other._frames, other._rates = {**self._frames, **(bars or {})}, {**self._rates, **(rates or {})}
         other._memo, other.notes = {}, list(self.notes)
+        other.made_by = UNTOLD if bars or rates else self.made_by
         return other
 
     # ------------------------------------------------------------ views
@@ -202,7 +215,8 @@ class Market:
             if not any(fnmatchcase(name, pattern) for name in known):
                 raise DataError(f'unknown instrument "{pattern}" in dataset {self.info.name}; {did_you_mean(pattern, known)}')
         names = [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
-        return self.memo(("only", tuple(names)), lambda: self._narrowed({name: self._frames[name] for name in names}))
+        how = f"only({', '.join(map(quoted, patterns))})"
+        return self.memo(("only", tuple(names)), lambda: self._narrowed({name: self._frames[name] for name in names}, how))
 
     def until(self, stamp: str | pd.Timestamp) -> "Market":
         """The market as it was known at an instant: no later bar, funding event, settlement, or value of a series or event that was published later.
@@ -215,7 +229,7 @@ class Market:
             raise ParameterError(f"until must not lie before the market's first bar: until={told}; the first ends at {utc(self.stamps[0])}")
         count = int(np.searchsorted(self.stamps, end.value, side="right"))
         kept = {name: frame.iloc[: frame.index.searchsorted(end, side="right")] for name, frame in self._frames.items()}
-        other = self._narrowed({name: frame for name, frame in kept.items() if len(frame)})
+        other = self._narrowed({name: frame for name, frame in kept.items() if len(frame)}, f"until({quoted(str(end))})")
         other.stamps, other.clock = self.stamps[:count], self.clock[:count]
         other._dataset = Known(self._dataset, end)
         last = int(other.stamps[-1])
@@ -225,9 +239,10 @@ class Market:
         other.notes.append(f"The market is as it was known at {utc(end.value)}.")
         return other
 
-    def _narrowed(self, frames: dict[str, pd.DataFrame]) -> "Market":
-        """A view with these bars and nothing computed yet; notes that begin with the id of another instrument stay out."""
+    def _narrowed(self, frames: dict[str, pd.DataFrame], how: str) -> "Market":
+        """A view with these bars and nothing computed yet; notes that begin with the id of another instrument stay out. how: the call that makes it."""
         other = copy(self)
+        other.made_by = f"{self.made_by}.{how}"
         for name, item in vars(Market).items():
             if isinstance(item, cached_property):
                 vars(other).pop(name, None)

@@ -20,6 +20,7 @@ from backtest import kernels as k
 from backtest.execution import Execution
 from backtest.instruments import Kind, Settle
 from backtest.market import DAY, Integers, Market, utc
+from backtest.regimes import spot_of
 from backtest.rule import Rule
 from backtest.strategy import label_of, params_of
 from backtest.tapes import Records
@@ -92,6 +93,11 @@ class Finished:
 
     def _made_beside(self) -> "Baselines":
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
 
     @cached_property
     def _beside(self) -> "Baselines":
@@ -342,15 +348,6 @@ class Result(Finished):
         names = {item.name for owner in owners for item in fields(owner) if same(getattr(owner, item.name), item.default)}
         asked = {"size", "leverage", "margin"} | ({"resize"} if math.isfinite(self._prepared.rule.resize_factor) else set())
         return frozenset(names - asked) | ({"missing_funding"} if "funding" in names else frozenset())
-
-
-def spot_of(market: Market, rule: Rule) -> str | None:
-    """The spot that a rule's price risk is measured by: its own, else the market's only one of the same base; None without."""
-    legs = [leg for leg in rule.legs if leg is not None]
-    own = next((leg.contracts[0] for leg in legs if leg.kind is Kind.SPOT), None)
-    base = market.instruments[legs[0].contracts[0]].base
-    found = [item.id for item in market.instruments.values() if item.kind is Kind.SPOT and item.base == base]
-    return own or (found[0] if len(found) == 1 else None)
 
 
 def ruined(equity: pd.Series) -> list[str]:

@@ -27,7 +27,8 @@ from backtest.execution import Execution, Margin
 from backtest.joint import Joint, join
 from backtest.market import Floats, Integers, Market
 from backtest.prepare import prepare, rule_record
-from backtest.result import Prepared, spot_of
+from backtest.regimes import spot_of
+from backtest.result import Prepared
 from backtest.rule import Rule
 from backtest.simulate import LARGEST, accounts_of, run
 from backtest.strategy import Strategy, parameters_of, rule_of, with_parameters

@@ -27,7 +27,8 @@ from backtest.errors import CarryError
 from backtest.instruments import Kind
 from backtest.joint import join
 from backtest.prepare import prepare
-from backtest.result import Prepared, Result, spot_of
+from backtest.regimes import spot_of
+from backtest.result import Prepared, Result
 from backtest.scan import STATISTICS, Grid, Scanned
 from backtest.strategy import parameters_of
 
@@ -369,8 +370,10 @@ def statistics_between(result: Result, first: int, final: int) -> dict[str, floa
     traded = float((result.fills["quantity"].abs() * result.fills["price"]).sum())
     closed = result.trades[result.trades["exited_at"].notna()]
     hedged = metrics.hedged_share(*(positions[name].to_numpy() for name in ("long_quantity", "short_quantity")))
+    rates = result._prepared.tapes.rates[k.IDLE]
     return {
         **metrics.return_statistics(equity, start, result.capital),
+        "excess_sharpe": metrics.excess_sharpe(equity, rates[first + 1 : final + 1] - rates[first], start, result.capital),
         **metrics.activity((positions["contract"] != "").to_numpy(), market.years[first:final], traded, equity),
         **metrics.trade_statistics(result.trades),
         "spot_beta": np.nan if spot is None else metrics.spot_beta(equity, start, result.capital, market.last_known(spot)[first:final]),
