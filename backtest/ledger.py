@@ -4,7 +4,7 @@ Everything is recomputed from rows of changes: between two of them each source o
 sources add up to equity − capital at every bar by construction.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from backtest import kernels as k
 from backtest.market import Floats, Integers, Market
 from backtest.rule import Leg, Rule
 from backtest.tapes import Records
+
+if TYPE_CHECKING:
+    from backtest.result import Log
 
 
 def equity_column(tapes: k.Tapes, rule: Any, ledger: Records, inverse: Any, n: int, capital: float) -> Floats:
@@ -137,13 +140,36 @@ def fill_table(market: Market, rule: Rule, pairs: Integers, records: Records, fi
     )
 
 
-def trade_table(rule: Rule, pairs: Integers, trades: Records, open_trade: bool, final_equity: float, final_sources: Floats) -> pd.DataFrame:
-    """One row a trade, as in the JSON of a run. Prices are reference prices; an open trade is marked at the last closes and has no exit."""
-    rows = trades.copy()
+def excursions(trades: Records, fills: Records, equity: Floats, open_trade: bool) -> tuple[Floats, Floats]:
+    """The lowest and the highest PnL of each trade: at the closes from its first fill's bar on, before its last fill's bar, and its final one. [trade]
+
+    trades: with their final PnL. equity: the account's, at every close. An open trade lives to the last close.
+    """
+    numbers = np.arange(len(trades))
+    first = fills["bar"][np.searchsorted(fills["trade"], numbers, side="left")]
+    end = fills["bar"][np.searchsorted(fills["trade"], numbers, side="right") - 1]
+    if open_trade:
+        end[-1] = len(equity)
+    spans, padded = np.column_stack([first, end]).ravel(), np.append(equity, np.nan)  # a trade may end with the last bar
+    pnl, entered, lived = trades["pnl"], trades["entry_equity"], end > first
+    found = []
+    for reduced in (np.minimum, np.maximum):
+        at_closes = (reduced.reduceat(padded, spans)[::2] if len(spans) else np.empty(0)) - entered
+        found.append(np.where(lived, reduced(at_closes, pnl), pnl))
+    return found[0], found[1]
+
+
+def trade_table(rule: Rule, pairs: Integers, log: "Log", equity: Floats, final_sources: Floats) -> pd.DataFrame:
+    """One row a trade, as in the JSON of a run. Prices are reference prices; an open trade is marked at the last closes and has no exit.
+
+    worst, best: the lowest and the highest PnL at the closes while it lived and at its end, so that worst ≤ pnl ≤ best. equity: at every close.
+    """
+    rows, open_trade = log.trades.copy(), bool(log.account["started"])
     if open_trade:
         for source, value in zip(k.SOURCES, final_sources, strict=True):
             rows[source][-1] += value
-        rows["pnl"][-1] = final_equity - rows["entry_equity"][-1]
+        rows["pnl"][-1] = equity[-1] - rows["entry_equity"][-1]
+    worst, best = excursions(rows, log.fills, equity, open_trade)
     exited = pd.Series(instants(rows["exited"]))
     if open_trade:
         exited = exited.where(exited.index < len(rows) - 1)
@@ -161,6 +187,8 @@ def trade_table(rule: Rule, pairs: Integers, trades: Records, open_trade: bool, 
             "exit_premium": rows["exit_short"] / rows["exit_long"] - 1.0 if two else np.full(len(rows), np.nan),
             "reason": np.array(k.REASONS, dtype=object)[rows["reason"]],
             "pnl": rows["pnl"],
+            "worst": worst,
+            "best": best,
         }
     )
     if open_trade:

@@ -52,7 +52,7 @@ EXECUTED = [item.name for item in fields(Execution) if item.name not in COSTS]  
 class Prepared:
     """A run, ready for the kernel. changes: the fields of the rule that were set otherwise than its strategy does.
 
-    backed: by the cash of a book's other rules too (cross margin), so that its own account doesn't tell what it needed.
+    backed: by the cash of a book's other rules or reserve too (cross margin), so that its own account doesn't tell what it needed.
     """
 
     market: Market

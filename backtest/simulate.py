@@ -96,7 +96,7 @@ def run_book(book: Book, market: Market, capital: float, execution: Execution, c
             raise type(error)(f"{label}: {error}{beside}") from None
     if not whole:
         check_together(prepared[0].rule, execution)
-    if execution.margin is Margin.CROSS and len(prepared) > 1:
+    if execution.margin is Margin.CROSS and (len(prepared) > 1 or abs(1.0 - math.fsum(book.shares)) > WHOLE):
         prepared = [replace(one, backed=True) for one in prepared]
     return finished_book(book, prepared, execution, capital)
 

@@ -427,15 +427,16 @@ def test_a_book_in_two_currencies_says_what_that_does_to_its_cash(market: Market
 
 
 def test_what_would_have_kept_a_leg_is_not_told_where_others_back_it(market: Market) -> None:
-    """In a book with cross margin it hangs on the other rules; with isolated margin, and in a book of one, it is told."""
+    """In a book with cross margin it hangs on the other rules and on the reserve; with isolated margin, and in a book of one, it is told."""
     squeezed, thin = Rule(long=market.spot, short=market.perpetual, leverage=60.0, size=0.98, resize=None), bt.Execution(maintenance=0.012)
     cross = bt.Execution(margin="cross", maintenance=0.012)
-    both, alone, apart = (
+    both, reserved, alone, apart = (
         run([squeezed, squeezed], market, execution=cross),
+        run(Book([squeezed], shares=[0.9999]), market, execution=cross),
         run([squeezed], market, execution=cross),
         run([squeezed] * 2, market, execution=thin),
     )
-    for book, told in ((both, False), (alone, True), (apart, True)):
+    for book, told in ((both, False), (reserved, False), (alone, True), (apart, True)):
         assert len(book.liquidations) > 0
         assert book.liquidations["cost"].notna().all()
         for name in ("account", "shortfall", "top_up", "saved"):

@@ -19,7 +19,6 @@ from backtest.instruments import Settle
 from backtest.kept import maintenance
 from backtest.liquidations import COLUMNS
 from backtest.market import Market
-from backtest.report.blocks import Text
 from backtest.report.sections import liquidation_section
 
 EXECUTION = bt.Execution(
@@ -364,7 +363,7 @@ def test_of_very_many_liquidations_only_the_dearest_are_kept(market: Market, mon
     assert few.loc[~told, sought].isin(["", np.nan, pd.NaT]).all(axis=None)
     assert f"the 3 dearest of {len(whole)} only." in " ".join(repr(result).split())
     (section,) = [section for section in (liquidation_section(result),) if section is not None]
-    assert any(isinstance(block, Text) and f"the 3 dearest of {len(whole)} only." in block.text for block in section.blocks)
+    assert f"the 3 dearest of {len(whole)} only." in str(section.blocks)
 
 
 def test_as_many_are_kept_as_bars_can_be_looked_at(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
