@@ -1,12 +1,14 @@
 """Fixtures for all tests: the folder of real vendor files, and a small dataset's content."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from browser import Browser, chromium
 
 from backtest.data import replace
 from backtest.data.download.http import Patience
@@ -25,6 +27,23 @@ def raw() -> Path:
     if not place.is_dir():
         pytest.skip(f"no real data at {place}; set CARRY_REAL_DATA to their folder")
     return place
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The simulated sample, not to be changed."""
+    from backtest.data.sample import build_sample
+
+    place = tmp_path_factory.mktemp("simulated") / "sample"
+    build_sample(str(place))
+    return place
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium without a network; the test skips where there is none."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import importlib
 import io
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -35,7 +36,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FAULTS = [*OF_THE_STEP, *SCAN_FAULTS]
 AT_A_TIME, LONGEST = 2, 240
 # What numpy says of 0/0 it says only without the compiler: that catches nothing here.
-PLAIN_OPTIONS = "-x -q --assert=plain -p no:cacheprovider -p no:xdist -p no:unraisableexception -W error -W ignore::RuntimeWarning"
+PLAIN_OPTIONS = "-x -q --assert=plain --tb=native -p _hypothesis_pytestplugin -p no:cacheprovider -p no:unraisableexception -W error -W ignore::RuntimeWarning"
+# What a trial would import anew, beside the engine and its tests.
+PRELOADED = (
+    "numba", "numba.core.unsafe.bytes", "numba.np.arrayobj", "pandas", "pandas.core.methods.to_dict", "pandas.io.formats.string", "pyarrow.pandas_compat",
+    "hypothesis", "_hypothesis_pytestplugin", "pytest", "_pytest.faulthandler", "_pytest.helpconfig", "_pytest.junitxml", "_pytest.pastebin", "_pytest.setuponly",
+    "_pytest.setupplan", "_pytest.skipping", "_pytest.threadexception", "_pytest.tracemalloc", "_pytest.unittest", "_pytest.warnings", "pdb", "statistics",
+    "urllib.request",
+)  # fmt: skip
 QUICK_TESTS = (
     "test_golden",
     "test_golden_margin",
@@ -60,9 +68,23 @@ BOOK_SEEDS = (11, 13, 18, 0, 1, 4, 26)
 # ---------------------------------------------------------------- running
 
 
+def needed() -> set[str]:
+    """The test files that a fault's tests are in, or that those name."""
+    names = {path.stem: set(re.findall(r"\btest_\w+", path.read_text(encoding="utf-8"))) for path in (ROOT / "tests").glob("*.py")}
+    wanted = {"mutations", *QUICK_TESTS, *(fault.first.partition("::")[0] for fault in FAULTS)}
+    while more := {name for one in wanted for name in names.get(one, ()) if name in names} - wanted:
+        wanted |= more
+    return wanted
+
+
 def copy_of_the_engine(folder: Path) -> None:
+    """The engine and what its quick tests need, compiled; other tests are left out, as each trial has a copy."""
     for name in ("backtest", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    keep = needed()
+    for path in (folder / "tests").glob("test_*.py"):
+        if path.stem not in keep:
+            path.unlink()
     compileall.compile_dir(folder, quiet=2)
 
 
@@ -74,6 +96,7 @@ def inject(one: Fault, folder: Path) -> str:
         if text.count(old) != 1:
             return f"{one.file} has this text {text.count(old)} times, not once: {old.strip()!r}"
         text = text.replace(old, new)
+    path.unlink()  # its text is shared with the whole copy and with other trials
     path.write_text(text)
     return ""
 
@@ -141,17 +164,17 @@ def quick_tests(folder: Path, begin_with: Collection[str]) -> str:
 
 
 def take_too_long(*_: object) -> None:
-    raise TimeoutError(f"not done after {LONGEST} s")
+    raise TimeoutError("not done in time")
 
 
 def trial(whole: Path, one: Fault | None) -> tuple[bool, str]:
     """Whether the fault was caught (without one: whether all tests pass), and the line to print. Runs in a process of its own, on a copy of the whole engine."""
     begin = time.perf_counter()
     signal.signal(signal.SIGALRM, take_too_long)
-    signal.alarm(LONGEST)
+    signal.alarm(LONGEST if one is not None else 3 * LONGEST)  # without a fault, all tests run
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        shutil.copytree(whole, folder, dirs_exist_ok=True)
+        shutil.copytree(whole, folder, dirs_exist_ok=True, copy_function=os.link)
         complaint = inject(one, folder) if one is not None else ""
         # Without a fault, whatever any fault begins with must be there and pass: a test that isn't found would count as one that fails.
         begin_with = [one.first] if one is not None else sorted({fault.first for fault in FAULTS})
@@ -172,9 +195,9 @@ def main(words: list[str]) -> int:
         print(f"no fault is called {' or '.join(words)}")
         return 2
     begin, as_expected = time.perf_counter(), 0
-    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    os.environ |= {"NUMBA_DISABLE_JIT": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     processes = multiprocessing.get_context("forkserver")  # each trial begins with the imports done
-    processes.set_forkserver_preload(["numba", "pandas", "hypothesis", "pytest"])
+    processes.set_forkserver_preload(list(PRELOADED))
     with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(AT_A_TIME, mp_context=processes, max_tasks_per_child=1) as pool:
         copy_of_the_engine(Path(name))
         for good, line in pool.map(functools.partial(trial, Path(name)), [None, *chosen]):

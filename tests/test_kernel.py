@@ -59,19 +59,19 @@ def assert_same(mine: Result, judged: naive.NaiveResult, capital: float) -> None
 
 def assert_same_trades(mine: Result, judged: naive.NaiveResult, near: float) -> None:
     """Same trades: times, side, reason, reference prices, PnL and its sources."""
-    trades = mine.trades
-    assert list(trades["reason"]) == [trade.reason for trade in judged.trades]
-    assert list(trades["side"]) == [trade.side for trade in judged.trades]
-    for (_, row), trade in zip(trades.iterrows(), judged.trades, strict=True):
-        assert row["entered_at"].value == trade.entered_at
-        assert (row["exited_at"].value if trade.exited_at is not None else row["exited_at"]) == trade.exited_at or pd.isna(row["exited_at"])
-        assert pd.isna(row["exited_at"]) == (trade.exited_at is None)
-        for name in ("quantity", "entry_long", "entry_short", "exit_long", "exit_short", "settlement_price", "entry_premium"):
-            least = 1e-12 if name == "entry_premium" else 0.0  # a difference of two prices
-            np.testing.assert_allclose(row[name], getattr(trade, name), rtol=1e-9, atol=least, err_msg=f"{name} of {trade}")
-        assert row["pnl"] == pytest.approx(trade.pnl, abs=near)
-        for source, amount in trade.attribution.items():
-            assert row["attribution"][source] == pytest.approx(amount, abs=near), source
+    trades, theirs = mine.trades, judged.trades
+    assert list(trades["reason"]) == [trade.reason for trade in theirs]
+    assert list(trades["side"]) == [trade.side for trade in theirs]
+    assert [time.value for time in trades["entered_at"]] == [trade.entered_at for trade in theirs]
+    assert [None if time is pd.NaT else time.value for time in trades["exited_at"]] == [trade.exited_at for trade in theirs]
+    for name in ("quantity", "entry_long", "entry_short", "exit_long", "exit_short", "settlement_price", "entry_premium"):
+        least = 1e-12 if name == "entry_premium" else 0.0  # a difference of two prices
+        wanted = [getattr(trade, name) for trade in theirs]
+        np.testing.assert_allclose(trades[name].to_numpy(dtype=float), wanted, rtol=1e-9, atol=least, err_msg=f"{name} of {theirs}")
+    np.testing.assert_allclose(trades["pnl"].to_numpy(dtype=float), [trade.pnl for trade in theirs], rtol=0, atol=near, err_msg="pnl")
+    sources = [[own[source] for source in trade.attribution] for own, trade in zip(trades["attribution"], theirs, strict=True)]
+    amounts = [list(trade.attribution.values()) for trade in theirs]
+    np.testing.assert_allclose(sources, amounts, rtol=0, atol=near, err_msg="sources of trades")
 
 
 def both(market: naive.NaiveMarket, rule: naive.NaiveRule, capital: float, beside: Beside = PLAIN) -> naive.NaiveResult | None:
