@@ -311,8 +311,16 @@ def on_cluster(address: str, grid: Grid, window: Window) -> Iterator[Crew]:
         import distributed
     except ImportError:
         raise ParameterError(f'cluster={address} needs dask; install it with pip install "carry-backtest[dask]"') from None
+
+    class Quiet(distributed.Client):
+        """A client that was never connected says at its end what this function has said already."""
+
+        def __del__(self) -> None:
+            with suppress(Exception):
+                super().__del__()  # type: ignore[no-untyped-call]
+
     try:
-        client: Any = distributed.Client(address, timeout=ANSWER, set_as_default=False)  # type: ignore[no-untyped-call]
+        client: Any = Quiet(address, timeout=ANSWER, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError, ImportError) as error:
         first = str(error).splitlines()[0].rstrip(".:") if str(error) else type(error).__name__
         raise StorageError(

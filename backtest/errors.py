@@ -7,11 +7,14 @@ Every message states what, the rule, the value, the place and the remedy. All de
         run(strategy, load_market("data/sample"))
 """
 
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+
+from backtest.terminal import coloured
 
 
 class CarryError(Exception):
@@ -38,15 +41,45 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn a `CarryError` into its message on stderr and exit code 2."""
+    """Turn what a user can cause into one sentence on stderr and an exit code: 2 for a mistake, 130 for Ctrl-C, 1 and no word where the reader of a pipe has left.
+
+    What was printed is out when this ends, so that a full disk is told here and not by the interpreter.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a console without the character shows a question mark
     try:
-        yield
+        try:
+            yield
+        except SystemExit:
+            _flush()
+            raise
+        _flush()
     except CarryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _leave(2, f"error: {error}")
     except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped; what was there is as it was", file=sys.stderr)
-        raise SystemExit(130) from None
+        _leave(130, str(stop) or "stopped; what was there is as it was")
     except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        _leave(1)
+    except MemoryError:
+        _leave(2, "error: the memory is full; load fewer instruments (--instruments), a shorter period, or coarser bars (--freq)")
+    except OSError as error:  # what nobody has put into words, and a standard output that takes no more
+        place = f"{error.filename}: " if error.filename else "the output can't be written: "
+        _leave(2, f"error: {place}{error.strerror or error}; free some space, or check the place and its permissions")
+
+
+def _flush() -> None:
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def _leave(code: int, told: str = "") -> None:
+    """End the program with a code and a sentence; where the output goes nowhere any more, nothing is said of that at the very end."""
+    try:
+        _flush()
+    except OSError:
+        with suppress(OSError):  # a stream without a number, as in a notebook
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if told:
+        word, colon, rest = told.partition("error: ")
+        print(f"\033[1;31merror:\033[0m {rest}" if colon and not word and coloured(sys.stderr) else told, file=sys.stderr)
+    raise SystemExit(code) from None

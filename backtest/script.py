@@ -9,20 +9,24 @@ Parameters of the strategy and of its position and limits take several values; t
 """
 
 import argparse
+import os
 import re
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from backtest.errors import ParameterError
+from backtest.errors import ParameterError, StorageError
 from backtest.execution import Execution
+from backtest.flags import VARYING, kinds_of, parse_value
 from backtest.market import Market
 from backtest.rule import Rule, counting, duration
 from backtest.space import MOST, Range, Values, between, check_count, checked_method, varied_of
-from backtest.strategy import COMPOSED, VARYING, Strategy, kinds_of, parse_value, sample_market, values_of
+from backtest.strategy import COMPOSED, Strategy, sample_market, values_of
+from backtest.terminal import COMPILER, STANDARD_OUTPUT, put_json, waiting
 
 MARKS = ("log", "whole")
 # the flags of a sweep by what is asked for, in the words of the API; what a flag is for
@@ -157,49 +161,143 @@ def check_count_of(varied: Mapping[str, Values], settings: Mapping[str, Any]) ->
         check_count(varied, settings.get("sample"), MOST)
 
 
+# ---------------------------------------------------------------- what is written, and where
+
+
+class View(Protocol):
+    """What a script ends with: a page and a file for machines."""
+
+    def report(self, path: Path) -> object:
+        """Write it as a page."""
+
+    def to_json(self, path: str) -> object:
+        """Write it for machines."""
+
+
+@contextmanager
+def written(found: argparse.Namespace, report: str) -> Iterator[Callable[[View, str], None]]:
+    """Give the function that prints a table and writes the page, and the JSON if asked; with --json - standard output has that one alone.
+
+    Raises ParameterError and StorageError for a place that can't be written, before anything runs.
+    """
+    page, out = Path(check_place("--report", found.report) or report), sys.stdout
+    alone = check_place("--json", found.json) == STANDARD_OUTPUT
+    check_place("--report", str(page))
+
+    def put(view: View, table: str) -> None:
+        if not alone:
+            say(table)
+        with waiting("writing the report"):
+            view.report(page)
+        print(f"Report: {page}")
+        if alone:
+            put_json(view.to_json, out)
+        elif found.json:
+            view.to_json(found.json)
+            print(f"JSON: {found.json}")
+
+    with redirect_stdout(sys.stderr) if alone else nullcontext():
+        yield put
+
+
+def say(text: str) -> None:
+    """Print a text, with colours on a terminal."""
+    from backtest.report.paint import say as painted
+
+    painted(text)
+
+
+def check_place(option: str, path: str | None) -> str | None:
+    """The path of a file to be written. ParameterError for none at all, StorageError for a folder and for one in which nothing can be made."""
+    if path is None or path == STANDARD_OUTPUT:
+        return path
+    if not path.strip():
+        raise ParameterError(f'{option} needs the path of a file: {option}="{path}"; name one, or leave {option} out')
+    file = Path(path)
+    around = next(folder for folder in file.absolute().parents if folder.exists() or folder == folder.parent)
+    why = "it is a folder" if file.is_dir() else "" if file.exists() else _no_room(around)
+    if why:
+        raise StorageError(f"{path}: it can't be written, as {why}; choose another place with {option}")
+    return path
+
+
+def _no_room(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} is no folder"
+    return "" if os.access(folder, os.W_OK) else f"nothing may be written into {folder}"
+
+
 # ---------------------------------------------------------------- running it
+
+
+def main_of_one(strategy: type[Strategy], found: argparse.Namespace, name: str, *, command: str | None) -> None:
+    """Run the strategy once, through scenarios and the check for look-ahead if asked. command: what was typed, if it was."""
+    from backtest.simulate import run
+    from backtest.stress import chosen_scenarios, stress
+
+    chosen = strategy(**values_of(found, strategy))
+    capital, execution, changes = _setting(strategy, found)
+    if found.scenario:
+        chosen_scenarios(found.scenario)  # a mistake is told before the market is loaded
+    with written(found, f"reports/{name}.html") as put:
+        market = sample_market(found)
+        with waiting("running the strategy"):
+            result = run(chosen, market, capital=capital, execution=execution, **changes)
+        result.command = command
+        view: View = result
+        if found.scenario:
+            with waiting("playing scenarios"):
+                view = stress(result, scenarios=found.scenario, keep=False)
+        with waiting("working out the baselines"):
+            table = f"{result}\n\n{view}" if found.scenario else str(result)
+        put(view, table)
+        if found.check_causality:
+            from backtest.causality import check_causality
+
+            with waiting("running it again on other futures"):
+                checked = check_causality(chosen, market, capital=capital, execution=execution, **changes)
+            say(f"\n{checked}")
+            checked.raise_if_failed()
+
+
+def _setting(strategy: type[Strategy], found: argparse.Namespace) -> tuple[float, Execution, dict[str, Any]]:
+    """Capital, execution, and the changes of the rule. Raises ParameterError."""
+    own = {item.name for item in fields(strategy)}
+    execution = Execution(**values_of(found, Execution, own=own))
+    return parse_value(found.capital, (float,), "capital"), execution, values_of(found, Rule, own=own)
 
 
 def main_of_several(strategy: type[Strategy], found: argparse.Namespace, name: str) -> None:
     """Run what is asked for: print the table, write the report, and the JSON if asked. Interrupted, it says what was kept, and ends with 130."""
-    own = {item.name for item in fields(strategy)}
     parameters = {key: tuple(value) if key in COMPOSED else value for key, value in values_of(found, strategy).items()}
-    parameters |= values_of(found, Rule, own=own)
-    execution = Execution(**values_of(found, Execution, own=own))
-    capital = parse_value(found.capital, (float,), "capital")
+    capital, execution, changes = _setting(strategy, found)
+    parameters |= changes
     varied, _ = varied_of(parameters)
     check_asked(found, varied)
     settings = settings_of(found)
     check_count_of(varied, settings)
-    market = sample_market(found)
     kind = kind_of(found)
-    try:
-        swept = run_kind(kind, strategy, market, capital=capital, execution=execution, **settings, **parameters)
-    except KeyboardInterrupt as stopped:
-        print(str(stopped) or stopped_words(found.store), file=sys.stderr)
-        raise SystemExit(130) from None
-    print(swept)
-    report = Path(found.report or f"reports/{name}_{kind}.html")
-    swept.report(report)
-    print(f"Report: {report}")
-    if found.json:
-        swept.to_json(found.json)
-        print(f"JSON: {found.json}")
+    with written(found, f"reports/{name}_{kind}.html") as put:
+        market = sample_market(found)
+        try:
+            swept = run_kind(kind, strategy, market, capital=capital, execution=execution, **settings, **parameters)
+        except KeyboardInterrupt as stopped:
+            print(str(stopped) or stopped_words(found.store), file=sys.stderr)
+            raise SystemExit(130) from None
+        with waiting("working out the odds of luck"):
+            table = str(swept)
+        put(swept, table)
 
 
 def run_kind(kind: str, strategy: type[Strategy], market: Market, **settings: Any) -> Any:
-    """The sweep, walk-forward or search. Each is imported when it is asked for: most scripts run once."""
-    if kind == "walk_forward":
-        from backtest.forward import walk_forward
-
-        return walk_forward(strategy, market, **settings)
-    if kind == "search":
-        from backtest.study import search
-
-        return search(strategy, market, **settings)
+    """The sweep, walk-forward or search. They are imported when one is asked for: most scripts run once."""
+    from backtest.forward import walk_forward
+    from backtest.study import search
     from backtest.sweep import sweep
 
-    return sweep(strategy, market, **settings)
+    COMPILER.listen()
+    asked: dict[str, Callable[..., Any]] = {"sweep": sweep, "walk_forward": walk_forward, "search": search}
+    return asked[kind](strategy, market, **settings)
 
 
 def stopped_words(store: str | None) -> str:

@@ -15,23 +15,22 @@ import argparse
 import re
 import shlex
 import sys
-import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
-from itertools import takewhile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from backtest.errors import DataError, ParameterError, did_you_mean, user_errors
 from backtest.execution import Execution
 from backtest.filters import FILTERS, SIZERS, Bools, Filter, Filters, Sizers, closed, filtered, filters_of, listed, sizers_of
+from backtest.flags import VALUES, Parser, add_loading, add_sweeping, exits, filled, help_text, kinds_of, metavar, parse_value
 from backtest.load import load_market
 from backtest.market import Market
 from backtest.rule import Rule, Sides, param, settings, shown
+from backtest.terminal import waiting
 
 SAMPLE = "data/sample"
-VARYING = "only parameters of the strategy and its position and limits take several; run it once for each"
 COMPOSED = {"filters": filters_of, "sizers": sizers_of}  # the fields that every strategy has
 
 
@@ -223,85 +222,6 @@ def params_of(strategy: Strategy | Rule) -> dict[str, Any]:
     return own | {name: texts for name, texts in composed.items() if texts}
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence with a hint, and exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise ParameterError instead of leaving the program."""
-        raise ParameterError(f"{message}; see {self.prog} --help")
-
-    def parse_strictly(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse all arguments; ParameterError with the nearest option for an unknown one."""
-        words = self.guarded(arguments)
-        found, unknown = self.parse_known_args(words)
-        for word in unknown:
-            if word.startswith("--"):
-                raise ParameterError(
-                    f"unknown parameter {word.split('=')[0]}; {did_you_mean(word.split('=')[0], list(self._option_string_actions))}"
-                )
-            raise ParameterError(self.too_many(words) or f'unexpected argument "{word.strip()}"; see {self.prog} --help')
-        for name, given in vars(found).items():
-            setattr(found, name, [bare(word) for word in given] if isinstance(given, list) else bare(given))
-        return found
-
-    def guarded(self, arguments: Sequence[str]) -> list[str]:
-        """The words with a blank before each value that begins with a minus: argparse takes "-1e-3" for a flag, and one word for all after a "="."""
-        words: list[str] = []
-        for word in arguments:
-            flag, equals, value = word.partition("=")
-            action = self._option_string_actions.get(flag)
-            if equals and action is not None and action.nargs != 0:
-                words += [flag, f" {value}" if value.startswith("-") else value]
-            else:
-                words.append(f" {word}" if re.match(r"-[\d.]", word) else word)
-        return words
-
-    def too_many(self, words: Sequence[str]) -> str | None:
-        """The sentence on a flag that takes one value and has got several; None where there is none."""
-        for place, word in enumerate(words):
-            action = self._option_string_actions.get(word)
-            if action is None or action.nargs is not None:
-                continue
-            values = list(takewhile(lambda value: not value.startswith("-"), words[place + 1 :]))
-            if len(values) > 1:
-                return f"{word} takes one value: it got {' '.join(map(bare, values))}; {VARYING}"
-        return None
-
-
-def bare(word: Any) -> Any:
-    """A value without the blank that guards its minus."""
-    return word[1:] if isinstance(word, str) and word.startswith(" -") else word
-
-
-def parse_value(text: str, kinds: tuple[Any, ...], name: str) -> Any:
-    """A flag's text as the type of its field; ParameterError naming what it must be."""
-    if types.NoneType in kinds and text.lower() == "none":
-        return None
-    if bool in kinds:
-        if text.lower() in ("true", "yes", "1", "false", "no", "0"):
-            return text.lower() in ("true", "yes", "1")
-        raise ParameterError(f"{name} must be true or false: {name}={text}")
-    several = next((kind for kind in kinds if typing.get_origin(kind) is tuple), None)
-    if several is not None and ("," in text or kinds == (several, types.NoneType)):
-        parts, hints = text.split(","), typing.get_args(several)
-        return tuple(parse_value(part.strip(), kinds_of(hints[min(k, len(hints) - 1)]), name) for k, part in enumerate(parts))
-    numeric = [kind for kind in (int, float) if kind in kinds]
-    for kind in numeric:
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    if numeric and not any(kind is str or typing.get_origin(kind) is typing.Literal for kind in kinds):
-        wanted = "a whole number" if numeric == [int] else "a number"
-        raise ParameterError(f"{name} must be {wanted}{', or none' if types.NoneType in kinds else ''}: {name}={text}")
-    return text
-
-
-def kinds_of(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself."""
-    return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
-
-
 def parse_words(words: Sequence[str] | str, kinds: tuple[Any, ...], name: str) -> Any:
     """The words of a flag: of one its value, of several a list, or a range of numbers. Raises as `parse_value`."""
     if isinstance(words, str):
@@ -313,9 +233,8 @@ def parse_words(words: Sequence[str] | str, kinds: tuple[Any, ...], name: str) -
     return parse_several(words, kinds, name)
 
 
-def add_fields(parser: argparse.ArgumentParser, title: str, owner: type, taken: set[str], *, nargs: str | None = None) -> None:
+def add_fields(group: argparse._ArgumentGroup, owner: type, taken: set[str], *, nargs: str | None = None) -> None:
     """A flag for every field that has a help text and whose name is free. nargs: "+" where it takes several values."""
-    group = parser.add_argument_group(title)
     hints = typing.get_type_hints(owner)
     for item in fields(owner):
         if "help" in item.metadata and item.name not in taken and item.name not in COMPOSED:
@@ -325,16 +244,9 @@ def add_fields(parser: argparse.ArgumentParser, title: str, owner: type, taken: 
                 dest=item.name,
                 nargs=nargs,
                 default=argparse.SUPPRESS,
-                metavar="V",
-                help=help_text(item, kinds_of(hints[item.name])),
+                metavar=metavar(kinds_of(hints[item.name])),
+                help=help_text(item),
             )
-
-
-def help_text(item: "Field[Any]", kinds: tuple[Any, ...]) -> str:
-    """A field's help with its default."""
-    shown = "none" if item.default is None else item.default
-    extra = "" if item.default is MISSING or "(default:" in item.metadata["help"] else f" (default: {shown})"
-    return f"{item.metadata['help']}{extra}".replace("%", "%%")
 
 
 def values_of(found: argparse.Namespace, owner: type, *, own: Collection[str] = ()) -> dict[str, Any]:
@@ -367,106 +279,86 @@ def add_composed(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def add_loading(group: argparse._ArgumentGroup) -> None:
-    """Add the options about how a dataset is read, which every command that loads a market has."""
-    group.add_argument(
-        "--instruments",
-        nargs="+",
-        metavar="PATTERN",
-        help="load only these, by id or pattern, as ETHUSDT-SPOT '*.cme' (default: all of the dataset)",
-    )
-    group.add_argument(
-        "--currency",
-        metavar="C",
-        help="turn all prices into this currency, as USD, by the dataset's series such as USDTUSD (default: none)",
-    )
-    group.add_argument("--freq", metavar="F", help="resample to coarser bars, as 1D or 4h")
-    group.add_argument(
-        "--clock",
-        nargs="+",
-        metavar="PATTERN",
-        help="end all bars where those of these instruments end, as '*.cme' (default: each its own)",
-    )
-    group.add_argument("--staleness", default="0s", metavar="T", help="how old a close may be and still meet another (default: 0s)")
-    group.add_argument(
-        "--max-gap",
-        default=None,
-        metavar="T",
-        help="longest hole in the bars that is only noted (default: 1 day, or 4 bars if that is longer)",
-    )
-
-
-def add_sweeping(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for several values of parameters."""
-    group = parser.add_argument_group(
-        "sweep",
-        "one value of a parameter is a run; several, or a range as 0.02..0.3 with\n"
-        "--sample (by logarithms: 0.02..0.3:log), are a sweep: a row for each\n"
-        "combination, and the odds that the best one is luck",
-    )
-    for flag, value, does in (
-        ("sample", "N", "run this many of the combinations (default: all; ranges need it)"),
-        ("method", "M", "how a sample is drawn: random, or sobol, which leaves no large holes (default: random)"),
-        ("seed", "N", "another number is another sample (default: 0)"),
-        ("threads", "N", "run so many at once (default: one a processor)"),
-        ("store", "DIR", "keep finished combinations here; a sweep that was stopped goes on where it ended"),
-        ("cluster", "ADDRESS", "run on the Dask cluster with this scheduler, as tcp://10.0.0.1:8786"),
-        ("longest", "T", "refuse what would take longer than this (default: 1D)"),
-        ("search", "N", "look for good combinations in so many trials, each near what was good before"),
-    ):
-        group.add_argument(f"--{flag}", metavar=value, help=does)
-    group.add_argument(
-        "--walk-forward",
-        nargs=2,
-        metavar=("TRAIN", "TEST"),
-        help="choose on one period and trade the next one by it, again and again, as 365D 90D",
-    )
-    group.add_argument("--embargo", metavar="T", help="time between the two in a walk-forward (default: the longest hold)")
+# what a first day needs, beside the strategy's own parameters
+ESSENTIAL = (
+    "data", "start", "end", "capital", "report", "json", "help", "help_all", "size", "leverage", "margin", "half_spread", "filters", "sizers",
+    "sample", "search", "walk_forward", "store", "scenario", "check_causality",
+)  # fmt: skip
 
 
 def command_line(strategy: type[Strategy], program: str) -> Parser:
     """The parser of a strategy's script."""
-    parser = Parser(prog=program, description=strategy.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    general = parser.add_argument_group("run")
-    general.add_argument("--data", default=None, metavar="DIR", help=f"dataset (default: {SAMPLE}, simulated, made if it is not there)")
-    add_loading(general)
-    general.add_argument(
-        "--start", metavar="D", help="run from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: the data's beginning)"
-    )
-    general.add_argument("--end", metavar="D", help="run up to this time, included (default: the data's end)")
-    general.add_argument("--capital", default="100000", metavar="X", help="cash at the start, in the quote currency (default: 100000)")
-    general.add_argument(
-        "--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html, of a sweep NAME_sweep.html)"
-    )
-    general.add_argument("--json", metavar="FILE", help="write the run as JSON too")
-    general.add_argument(
-        "--scenario",
-        nargs="+",
-        metavar="S",
-        help="run it again through scenarios, as spreads=10 gap=0.1,2021-05-19,3D; all plays one of each kind (README.md)",
-    )
-    general.add_argument(
-        "--check-causality",
-        action="store_true",
-        help="run it again on markets that end earlier and on markets with another future, and fail if a decision changes",
-    )
+    own = [item.name for item in fields(strategy)]
+    parser = Parser(prog=program, description=strategy.__doc__, epilog=_epilog(strategy, program), essential=[*own, *ESSENTIAL])
+    first = parser.add_argument_group("strategy")
+    _add_running(parser.add_argument_group("run"))
+    position = parser.add_argument_group("position and limits")
+    costs = parser.add_argument_group("execution and costs (fractions: 10 bps are 0.001)")
+    add_composed(parser)
     add_sweeping(parser)
-    taken = {action.dest for action in parser._actions} | {"filter", "sizer"}
+    _add_testing(parser.add_argument_group("test the result"))
+    add_loading(parser.add_argument_group("how the data are read"))
+    parser.add_helps(parser.add_argument_group("help"))
+    taken = {action.dest for action in parser._actions} - set(COMPOSED) | {"filter", "sizer"}
     for item in fields(strategy):
         if item.name in taken and "help" in item.metadata:
             raise ParameterError(
                 f'parameter "{item.name}" of {strategy.__name__} is called as a flag that every strategy has; give it another name'
             )
-    add_fields(parser, "strategy", strategy, taken, nargs="+")
-    add_composed(parser)
-    add_fields(parser, "position and limits", Rule, taken, nargs="+")
-    add_fields(parser, "execution and costs (fractions: 10 bps are 0.001)", Execution, taken)
+    add_fields(first, strategy, taken, nargs="+")
+    add_fields(position, Rule, taken, nargs="+")
+    add_fields(costs, Execution, taken)
     return parser
+
+
+def _add_running(group: argparse._ArgumentGroup) -> None:
+    """Add the flags of a run: which data, when, with how much, and where the results go."""
+    group.add_argument("--data", default=None, metavar="DIR", help=f"dataset (default: {SAMPLE}, simulated, made if it is not there)")
+    group.add_argument(
+        "--start", metavar="D", help="run from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: the data's beginning)"
+    )
+    group.add_argument("--end", metavar="D", help="run up to this time, included (default: the data's end)")
+    group.add_argument("--capital", default="100000", metavar="X", help="cash at the start, in the quote currency (default: 100000)")
+    group.add_argument(
+        "--report", metavar="FILE.html", help="where the report goes (default: reports/NAME.html, of a sweep NAME_sweep.html)"
+    )
+    group.add_argument("--json", metavar="FILE", help="write the results for machines; - is standard output, and nothing else goes there")
+
+
+def _add_testing(group: argparse._ArgumentGroup) -> None:
+    """Add the flags that try a run's result."""
+    group.add_argument(
+        "--scenario",
+        nargs="+",
+        metavar="S",
+        help="run it again through scenarios, as spreads=10 gap=0.1,2021-05-19,3D; all plays one of each kind (backtest/guide.md)",
+    )
+    group.add_argument(
+        "--check-causality",
+        action="store_true",
+        help="run it again on markets that end earlier and on markets with another future, and fail if a decision changes",
+    )
+
+
+def _epilog(strategy: type[Strategy], program: str) -> str:
+    """Examples with the strategy's own first number, what values look like, and the exit codes."""
+    number = next((item for item in fields(strategy) if type(item.default) is float and item.default), None)
+    name, value = (number.name, float(str(number.default))) if number else ("size", 0.5)
+    flag = f"--{name.replace('_', '-')}"
+    call = f"python {Path(sys.argv[0]) if Path(sys.argv[0]).name == program else program}"
+    several = " ".join(f"{each:g}" for each in (value / 2, value, 2 * value))
+    lines = (
+        f"{call}",
+        f"{call} {flag} {value / 2:g} --start 2023-01-01",
+        f"{call} {flag} {several} --leverage 1 2",
+        f"{call} --json - | python -m json.tool",
+    )
+    return "\n".join(["examples:", *(f"  {line}" for line in lines), "", filled(f"values: {VALUES}"), "", exits("done")])
 
 
 def sample_market(found: argparse.Namespace) -> Market:
     """The market of the arguments; the simulated sample is made when no dataset is named and none is there."""
-    path = found.data or SAMPLE
+    path = SAMPLE if found.data is None else found.data
     if not Path(path, "dataset.json").exists():
         if found.data is not None:
             raise DataError(
@@ -475,18 +367,20 @@ def sample_market(found: argparse.Namespace) -> Market:
         from backtest.data.sample import build_sample
 
         print(f"No dataset given: making the simulated sample in {path} …", file=sys.stderr)
-        build_sample(path)
-    return load_market(
-        path,
-        found.start,
-        found.end,
-        found.freq,
-        clock=found.clock,
-        instruments=found.instruments,
-        currency=found.currency,
-        staleness=found.staleness,
-        max_gap=found.max_gap,
-    )
+        with waiting("making the simulated sample"):
+            build_sample(path)
+    with waiting(f"reading {path}"):
+        return load_market(
+            path,
+            found.start,
+            found.end,
+            found.freq,
+            clock=found.clock,
+            instruments=found.instruments,
+            currency=found.currency,
+            staleness=found.staleness,
+            max_gap=found.max_gap,
+        )
 
 
 def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> None:
@@ -494,43 +388,17 @@ def main(strategy: type[Strategy], arguments: Sequence[str] | None = None) -> No
 
     Several values of a parameter are a sweep in place of a run (`script`).
     """
-    from backtest.script import main_of_several, several_asked
-    from backtest.simulate import run
-    from backtest.stress import chosen_scenarios, stress
+    from backtest.script import main_of_one, main_of_several, several_asked
 
     with user_errors():
         check_class(strategy)
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", strategy.__name__).lower()
         given = list(sys.argv[1:] if arguments is None else arguments)
-        parser = command_line(strategy, Path(sys.argv[0]).name if arguments is None else name)
-        found = parser.parse_strictly(given)
+        found = command_line(strategy, Path(sys.argv[0]).name if arguments is None else name).parse_strictly(given)
         if several_asked(found, strategy):
             main_of_several(strategy, found, name)
-            return
-        chosen = strategy(**values_of(found, strategy))
-        own = {item.name for item in fields(strategy)}
-        changes = values_of(found, Rule, own=own)
-        execution = Execution(**values_of(found, Execution, own=own))
-        capital = parse_value(found.capital, (float,), "capital")
-        if found.scenario:
-            chosen_scenarios(found.scenario)  # a mistake is told before the market is loaded
-        market = sample_market(found)
-        result = run(chosen, market, capital=capital, execution=execution, **changes)
-        result.command = shlex.join(["python", *sys.argv]) if arguments is None else None
-        test = stress(result, scenarios=found.scenario, keep=False) if found.scenario else None
-        print(result if test is None else f"{result}\n\n{test}")
-        report = Path(found.report or f"reports/{name}.html")
-        (test or result).report(report)
-        print(f"Report: {report}")
-        if found.json:
-            (test or result).to_json(found.json)
-            print(f"JSON: {found.json}")
-        if found.check_causality:
-            from backtest.causality import check_causality
-
-            checked = check_causality(chosen, market, capital=capital, execution=execution, **changes)
-            print(f"\n{checked}")
-            checked.raise_if_failed()
+        else:
+            main_of_one(strategy, found, name, command=shlex.join(["python", *sys.argv]) if arguments is None else None)
 
 
 def check_class(strategy: object) -> None:

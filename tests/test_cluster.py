@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -186,6 +187,16 @@ def test_an_address_where_nobody_answers_is_told_in_a_sentence(market: Market, m
         with pytest.raises(StorageError, match=told) as caught:
             carried_out(grid, combinations(), cluster=address)
         assert "\n" not in str(caught.value)
+
+
+def test_an_address_that_is_none_leaves_nothing_to_be_said_at_the_end() -> None:
+    """The library's own client, half made, would print a traceback when the program ends."""
+    program = (
+        "from backtest import cluster\ntry:\n    with cluster.on_cluster('foo', None, None): pass\nexcept OSError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("foo: no Dask scheduler answers there (missing port number in address 'foo'); start one with")
+    assert done.stderr == ""
 
 
 def test_what_is_no_address_is_refused(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_the_command_prints_and_writes(quoted: Dataset, tmp_path: Path, capsys: 
     picture, figures = tmp_path / "new" / "spreads.png", tmp_path / "spreads.json"
     assert cli.main(["data", "spreads", quoted.path, "--plot", str(picture), "--json", str(figures)]) == 0
     printed = capsys.readouterr().out
-    assert max(len(line) for line in printed.splitlines() if not line.startswith("wrote")) <= 80
+    assert max(len(line) for line in printed.splitlines() if not line.startswith(("Plot", "JSON"))) <= 80
     assert printed.startswith(f"mine, hash {quoted.hash[:12]}\n\nspread, bps ")
     assert re.search(r"^ETHUSDT-PERP +mean of the bar +3 +1\.100 +2\.000 +2\.900 +2\.980 +2\.000$", printed, re.MULTILINE)
     assert re.search(r"^ETHUSDT-SPOT +end of the bar +4 +115\.000 +250\.000 +385\.000 +397\.000 +250\.000$", printed, re.MULTILINE)
@@ -114,7 +114,7 @@ def test_the_command_prints_and_writes(quoted: Dataset, tmp_path: Path, capsys: 
     assert "note: depth of ETHUSDT-PERP within 50 bps is known in 25.0% of 4 rows\n" in printed
     assert re.search(r"^ETHUSDT-PERP +mean of the bar +0\.0001 +0\.000145$", printed, re.MULTILINE)
     assert re.search(r"^ETHUSD-PERP\.hyperliquid +series +0\.000015 +0\.0000195$", printed, re.MULTILINE)
-    assert printed.endswith(f"\nwrote {figures}\nwrote {picture}\n")
+    assert printed.endswith(f"\nPlot: {picture}\nJSON: {figures}\n")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert [each.name for each in picture.parent.iterdir()] == ["spreads.png"]
     written = json.loads(figures.read_text())

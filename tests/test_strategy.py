@@ -468,33 +468,94 @@ def test_nothing_of_the_kind_is_refused(data: str) -> None:
 # ---------------------------------------------------------------- flags
 
 
-def help_of(strategy: type[Strategy], capsys: pytest.CaptureFixture[str]) -> str:
+def help_of(strategy: type[Strategy], capsys: pytest.CaptureFixture[str], flag: str = "--help-all") -> str:
     with pytest.raises(SystemExit) as left:
-        main(strategy, ["--help"])
+        main(strategy, [flag])
     assert left.value.code == 0
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("strategy", [CashAndCarry, FundingCarry, AlwaysOn], ids=lambda strategy: strategy.__name__)
-def test_every_field_has_a_flag_and_help_lists_it_with_its_default(strategy: type[Strategy], capsys: pytest.CaptureFixture[str]) -> None:
-    told = help_of(strategy, capsys)
-    general = {
-        "data", "instruments", "currency", "start", "end", "freq", "clock", "staleness", "max_gap", "capital", "report", "json", "scenario", "help",
-        "check_causality", "filter", "sizer", "sample", "method", "seed", "threads", "store", "cluster", "longest", "search", "walk_forward", "embargo",
-    }  # fmt: skip
+GENERAL = {
+    "data", "instruments", "currency", "start", "end", "freq", "clock", "staleness", "max_gap", "capital", "report", "json", "scenario", "help", "help_all",
+    "check_causality", "filter", "sizer", "sample", "method", "seed", "threads", "store", "cluster", "longest", "search", "walk_forward", "embargo",
+}  # fmt: skip
+FLAG_LINE = re.compile(r"^  (?:-h, )?--([a-z-]+)", re.MULTILINE)
+
+
+def fields_with_flags(strategy: type[Strategy]) -> dict[str, Any]:
     named = {item.name: item for owner in (Execution, Rule, strategy) for item in fields(owner) if "help" in item.metadata}
     del named["filters"], named["sizers"]  # --filter and --sizer, which are told with all that there are
-    flags = {name.replace("_", "-") for name in (*general, *named)}
-    assert set(re.findall(r"^  (?:-h, )?--([a-z-]+)", told, re.MULTILINE)) == flags
+    return named
+
+
+@pytest.mark.parametrize("strategy", [CashAndCarry, FundingCarry, AlwaysOn], ids=lambda strategy: strategy.__name__)
+def test_every_field_has_a_flag_and_the_whole_help_lists_it_with_its_default(
+    strategy: type[Strategy], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = help_of(strategy, capsys)
+    named = fields_with_flags(strategy)
+    flags = {name.replace("_", "-") for name in (*GENERAL, *named)}
+    assert set(FLAG_LINE.findall(told)) == flags
     words = " ".join(told.split())
     for item in named.values():
         assert " ".join(item.metadata["help"].split()) in words
         if "(default:" not in item.metadata["help"]:
-            shown = "none" if item.default is None else item.default
+            shown = (
+                {None: "none", True: "yes", False: "no"}[item.default]
+                if item.default is None or isinstance(item.default, bool)
+                else item.default
+            )
             assert f"{item.metadata['help']} (default: {shown})" in words
     assert strategy.__doc__ is not None
-    assert strategy.__doc__ in told
-    assert told.startswith(f"usage: {re.sub('(?<!^)(?=[A-Z])', '_', strategy.__name__).lower()} [-h]")
+    assert strategy.__doc__ in words
+    assert told.startswith(f"usage: {re.sub('(?<!^)(?=[A-Z])', '_', strategy.__name__).lower()} [--PARAMETER V …] [--data DIR]")
+    assert max(map(len, told.splitlines())) < 80
+
+
+@pytest.mark.parametrize("strategy", [CashAndCarry, FundingCarry, AlwaysOn], ids=lambda strategy: strategy.__name__)
+def test_the_help_tells_of_a_first_day_and_names_every_other_flag_once(
+    strategy: type[Strategy], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = help_of(strategy, capsys, "--help")
+    assert told == help_of(strategy, capsys, "-h")
+    flags = {name.replace("_", "-") for name in (*GENERAL, *fields_with_flags(strategy))}
+    explained, others = (
+        FLAG_LINE.findall(told),
+        re.findall(r"--([a-z-]+)", told.partition("told by --help-all:")[2].partition("examples:")[0]),
+    )
+    assert sorted([*explained, *others]) == sorted(flags)
+    own = {item.name.replace("_", "-") for item in fields(strategy)} - {"filters", "sizers"}
+    assert own | {"start", "leverage", "report", "json", "scenario", "walk-forward"} <= set(explained)
+    assert len(explained) < 30 < len(others)
+    assert max(map(len, told.splitlines())) < 80
+    assert len(told.splitlines()) < 120
+    assert told.endswith("130 stopped by Ctrl-C\n")
+    words = " ".join(told.split())
+    assert "exit code: 0 done, 2 the data or the command line was wrong" in words
+
+
+def test_the_examples_of_the_help_are_command_lines_that_work() -> None:
+    for strategy in (CashAndCarry, FundingCarry, script("trend_following").TrendFollowing, AlwaysOn):
+        parser = command_line(strategy, "script.py")
+        examples = re.findall(r"^  python script\.py(.*)$", parser.short_help(), re.MULTILINE)
+        assert len(examples) == 4
+        for example in examples:
+            found = parser.parse_strictly(example.partition("|")[0].split())
+            values_of(found, strategy)
+
+
+def test_a_docstring_of_several_paragraphs_is_broken_at_the_width() -> None:
+    class Wordy(AlwaysOn):
+        """One line that is far too long for a terminal of eighty columns, and goes on for quite a while.
+
+        A second paragraph,
+        in two lines.
+
+            a = formula
+        """
+
+    told = command_line(Wordy, "wordy.py").short_help()
+    assert "columns, and goes on for\nquite a while.\n\nA second paragraph, in two lines.\n\n    a = formula\n" in told
 
 
 def test_flags_set_what_they_name() -> None:
@@ -656,7 +717,7 @@ def test_a_run_prints_the_table_and_writes_report_and_json(data: str, here: Path
 
 TRADE = {
     "entered_at", "exited_at", "side", "contract", "quantity", "entry_long", "entry_short", "exit_long", "exit_short", "settlement_price",
-    "entry_premium", "exit_premium", "reason", "pnl", "attribution",
+    "entry_premium", "exit_premium", "reason", "pnl", "worst", "best", "attribution",
 }  # fmt: skip
 
 
@@ -665,7 +726,8 @@ def test_the_json_of_a_run_has_the_designs_keys(data: str, plain: None, here: Pa
     told = json.loads((here / "run.json").read_text())
     design = {"strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"}
     beyond = {"version", "quote", "execution", "fills", "notes", "liquidations", "daily", "baselines", "baselines_left_out"}
-    assert set(told) == design | beyond, "nine keys beyond the design's, for who checks a run or compares it"
+    beyond |= {"by_regime", "regimes_left_out", "sensitivity", "quality", "reproduce"}
+    assert set(told) == design | beyond, "fourteen keys beyond the design's, for who checks a run or compares it"
     assert set(told["dataset"]) == {"name", "hash", "simulated"}
     assert set(told["metrics"]) == {
         "total_return", "annual_return", "annual_volatility", "sharpe", "sortino", "calmar", "max_drawdown", "time_in_market", "turnover",
@@ -753,7 +815,7 @@ PARAMETERS = [
     (("--end", "soon"), 'end must be a time like "2024-01-31" or "2024-01-31T08:00": end=\'soon\''),
     (
         ("--start", "2024-03-05", "--end", "2024-03-04"),
-        "start must be before end: start=2024-03-05 00:00:00+00:00, end=2024-03-04 00:00:00+00:00",
+        "start must be before end: start=2024-03-05T00:00Z, end=2024-03-04T00:00Z",
     ),
     (("--freq", "often"), "freq must be a duration like \"30D\" or \"8h\": freq='often'"),
     (("--staleness", "old"), 'staleness must be a duration like "30D" or "8h": staleness=\'old\''),
@@ -780,8 +842,8 @@ def test_mistakes_that_nobody_expects(data: str, capsys: pytest.CaptureFixture[s
 
 
 def test_a_report_that_is_a_folder(data: str, capsys: pytest.CaptureFixture[str]) -> None:
-    told = mistake(capsys, CashAndCarry, "--data", data, "--report", ".", printed=True)
-    assert told.startswith("report can't be written to .: it is a folder;")
+    told = mistake(capsys, CashAndCarry, "--data", data, "--report", ".")
+    assert told == ".: it can't be written, as it is a folder; choose another place with --report"
 
 
 def test_a_duration_without_a_unit_is_refused(data: str, capsys: pytest.CaptureFixture[str], plain: None) -> None:
@@ -928,17 +990,30 @@ def test_a_period_without_bars(data: str, capsys: pytest.CaptureFixture[str]) ->
     assert told == f"{data}: no bars between 2030-01-01T00:00Z and the end; choose a period within 2024-03-01T01:00Z to 2024-03-09T08:00Z"
 
 
-@pytest.mark.parametrize(("flag", "what"), [("--report", "report"), ("--json", "JSON")])
-def test_a_place_that_cannot_be_written(
-    data: str, capsys: pytest.CaptureFixture[str], here: Path, flag: str, what: str, request: Any
+@pytest.mark.parametrize("flag", ["--report", "--json"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
+    data: str, capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch, flag: str
 ) -> None:
-    if flag == "--json":
-        request.getfixturevalue("plain")
+    monkeypatch.setattr(module, "load_market", lambda *_, **__: pytest.fail("it ran"))
     (here / "file").write_text("kept")
-    told = mistake(capsys, AlwaysOn, "--data", data, flag, "file/run.out", printed=True)
-    assert told.startswith(f"{what} can't be written to file/run.out: ")
-    assert told.endswith(f"free some space, or choose another place with {flag}")
+    told = mistake(capsys, AlwaysOn, "--data", data, flag, "file/run.out")
+    assert told == f"file/run.out: it can't be written, as {here / 'file'} is no folder; choose another place with {flag}"
     assert (here / "file").read_text() == "kept"
+    assert (
+        mistake(capsys, AlwaysOn, "--data", data, flag, " ")
+        == f'{flag} needs the path of a file: {flag}=" "; name one, or leave {flag} out'
+    )
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert f"as nothing may be written into {here};" in mistake(capsys, AlwaysOn, "--data", data, flag, "new.out")
+
+
+def test_a_place_that_fills_up_is_told_when_it_does(data: str, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
+    told = mistake(capsys, AlwaysOn, "--data", data, "--json", "/dev/full", printed=True)
+    assert told.startswith("JSON can't be written to /dev/full: No space left on device;")
+
+
+def test_an_empty_folder_is_no_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert mistake(capsys, AlwaysOn, "--data", "").startswith(": no dataset there (dataset.json is missing)")
 
 
 def test_staking_before_it_could_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -992,7 +1067,7 @@ def test_importing_the_package_is_light(here: Path) -> None:
     done = started(here, "-c", "import sys, backtest; print(*sorted(sys.modules))")
     assert done.returncode == 0, done.stderr
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
-    assert {"backtest", "pandas", "numpy"} <= loaded
+    assert "backtest" in loaded
     assert not loaded & {"matplotlib", "vectorbt", "numba", "jinja2", "pyarrow", "scipy"} - {"pyarrow"}
 
 
@@ -1011,3 +1086,41 @@ def test_a_reader_that_leaves_ends_the_program_quietly() -> None:
     done = subprocess.run(["bash", "-c", f'{sys.executable} -c "$0" | head -n 1', program], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
     assert done.stdout == "x" * 100 + "\n"
+
+
+def ended(how: str, body: str) -> "tuple[str, str]":
+    """The exit code and what stderr has of a program whose output goes somewhere."""
+    program = f"import sys, time\nfrom backtest.errors import *\nwith user_errors():\n    print('x')\n    {body}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # nothing is written until the end
+    words = ["bash", "-c", f'{sys.executable} -c "$0" {how}; echo ${{PIPESTATUS[0]}} >&2', program]
+    told = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60).stderr
+    *lines, code = told.splitlines()
+    return code, "\n".join(lines)
+
+
+@pytest.mark.parametrize("body", ["time.sleep(0.3)", "time.sleep(0.3); sys.exit(0)"])
+def test_a_reader_that_left_before_anything_was_written_is_no_traceback(body: str) -> None:
+    """A short text is written when the program ends, after a help as after a command."""
+    assert ended("| true", body) == ("1", "")
+
+
+def test_output_that_nothing_takes_is_one_sentence() -> None:
+    told = "error: the output can't be written: No space left on device; free some space, or check the place and its permissions"
+    assert ended("> /dev/full", "pass") == ("2", told)
+    assert ended("> /dev/full", "sys.exit(0)") == ("2", told)
+    assert ended("> /dev/full", "raise DataError('wrong')") == ("2", "error: wrong")
+    assert ended("> /dev/full", "raise KeyboardInterrupt") == ("130", "stopped; what was there is as it was")
+    assert ended(">&-", "raise DataError('wrong')") == ("2", "error: wrong")
+
+
+def test_what_nobody_has_put_into_words_is_a_sentence_too() -> None:
+    told = "error: nowhere: No such file or directory; free some space, or check the place and its permissions"
+    assert ended("> /dev/null", "open('nowhere')") == ("2", told)
+    full = "error: the memory is full; load fewer instruments (--instruments), a shorter period, or coarser bars (--freq)"
+    assert ended("> /dev/null", "raise MemoryError") == ("2", full)
+
+
+def test_a_console_without_a_character_shows_a_question_mark() -> None:
+    program = "from backtest.errors import user_errors\nwith user_errors(): print('a█b')"
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, b"a?b", b"")

@@ -537,8 +537,8 @@ def test_the_help_teaches_several_values(capsys: pytest.CaptureFixture[str]) -> 
     told = capsys.readouterr().out
     words = " ".join(told.split())
     assert "one value of a parameter is a run; several, or a range as 0.02..0.3 with --sample" in words
-    assert "--enter V [V ...]" in words
-    assert "--size V [V ...]" in words
-    assert re.search(r"--spot-fee V +trading fee", words), "costs don't vary"
+    assert "--enter V …" in words
+    assert "--size V …" in words
+    assert re.search(r"--half-spread V +half the spread", words), "costs don't vary"
     for name in (*script.SWEEP, "walk_forward", "search"):
         assert f"{script.flag(name)} " in words

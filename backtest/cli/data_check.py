@@ -1,15 +1,27 @@
 """`carry data check`: what a dataset holds, what is wrong with it, and what it can be used for."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from backtest.cli.parser import add_command
-from backtest.cli.text import WIDTH, day, duration, listed, shortened, text_table, wrapped
+from backtest.cli.parser import FILES, FOLDERS, add_command, add_json, completed
+from backtest.cli.text import WIDTH, day, duration, listed, put, shortened, text_table, told, wrapped
+from backtest.terminal import waiting
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from backtest.cli.parser import Commands
     from backtest.data.checks import Check
+    from backtest.data.checks.bars import Seen
     from backtest.data.checks.spans import Integers, Spans
+
+_DESCRIPTION = """say what a dataset holds, what is wrong with it, and what it can be used for
+
+Holes, missing funding, closes older than their bar, outliers, bases that can't
+be, hours that don't match: found without being told what to look for."""
+
+_EXAMPLES = """carry data check data/sample
+carry data check data/mine --plot coverage.png --json check.json"""
 
 FULL, MOST, SOME, NONE = "█", "▓", "░", "·"
 LONGEST_NAME = 26
@@ -18,11 +30,11 @@ SHOWN_SPANS = 3
 
 def add(commands: "Commands") -> None:
     """Add the command to `carry data`."""
-    parser = add_command(
-        commands, "check", "say what a dataset holds and what is wrong with it", epilog="exit code: 0 good, 1 problems, 2 unreadable"
-    )
-    parser.add_argument("folder", metavar="DIR", help="folder of the dataset")
-    parser.add_argument("--plot", metavar="FILE", help="draw the coverage into a .png, .svg or .pdf")
+    summary = "say what a dataset holds and what is wrong with it"
+    parser = add_command(commands, "check", summary, description=_DESCRIPTION, examples=_EXAMPLES, done="good", one="problems were found")
+    completed(parser.add_argument("folder", metavar="DIR", help="folder of the dataset"), FOLDERS)
+    completed(parser.add_argument("--plot", metavar="FILE", help="draw the coverage into a .png, .svg or .pdf"), FILES)
+    add_json(parser, "what was found")
     parser.set_defaults(run=_run)
 
 
@@ -34,12 +46,15 @@ def _run(arguments: argparse.Namespace) -> int:
         from backtest.report.files import figure_file
 
         figure_file(arguments.plot)
-    check = check_dataset(open_dataset(arguments.folder))
+    with waiting(f"checking {arguments.folder}"):
+        check = check_dataset(open_dataset(arguments.folder))
     if arguments.plot:
         from backtest.report.coverage import write_coverage
 
-        write_coverage(check, arguments.plot)
-    print(check_text(check))
+        with waiting("drawing the coverage"):
+            write_coverage(check, arguments.plot)
+    drawn = f"\nPlot: {arguments.plot}" if arguments.plot else ""
+    put(check_text(check) + drawn, arguments.json, lambda: check_json(check))
     return 0 if check.good else 1
 
 
@@ -53,6 +68,51 @@ def check_text(check: "Check") -> str:
     last = "good: nothing is missing, nothing contradicts" if check.good else f"{count} problem{'s' if count > 1 else ''} found"
     parts = [*map(wrapped, head), "", _table(check), "", *_beside(check), *_picture(check), *findings, *_verdict(check), last]
     return "\n".join(parts)
+
+
+def check_json(check: "Check") -> dict[str, Any]:
+    """What the check found, for machines: times with a Z, lengths of time in seconds."""
+    usable = [
+        {
+            "strategy": one.strategy,
+            "legs": one.legs,
+            "spans": [{"from": _time(start), "to": _time(end)} for start, end in zip(one.spans.starts, one.spans.ends, strict=True)],
+            "why_not": one.why or None,
+        }
+        for one in check.usable
+    ]
+    beside = [
+        {"name": one.name, "from": one.first, "to": one.last, "rows": one.rows, "known_after": _seconds(one.delay)} for one in check.beside
+    ]
+    findings = [{"rule": one.rule, "instrument": one.instrument, "grave": one.grave, "text": one.text} for one in check.findings]
+    facts = {"dataset": told(check.dataset), "source": check.dataset.info.get("source"), "good": check.good, "errors": check.errors}
+    return facts | {"findings": findings, "instruments": list(map(_row_json, check.rows)), "beside": beside, "usable": usable}
+
+
+def _row_json(row: "Seen") -> dict[str, Any]:
+    """What is known of an instrument and of its funding."""
+    paid = {"from": row.first_event, "to": row.last_event, "events": row.events, "missing": row.unpaid}
+    return {
+        "id": row.instrument.id,
+        "kind": row.instrument.kind,
+        "from": row.first,
+        "to": row.last,
+        "rows": row.rows,
+        "bar": _seconds(row.step),
+        "largest_gap": _seconds(row.largest_gap),
+        "missing": row.missing,
+        "funding": {**paid, "largest_wait": _seconds(row.largest_wait)} if row.events else None,
+    }
+
+
+def _time(nanoseconds: int) -> "pd.Timestamp":
+    import pandas as pd
+
+    return pd.Timestamp(int(nanoseconds), tz="UTC")
+
+
+def _seconds(length: "pd.Timedelta | None") -> float | None:
+    return None if length is None else length.total_seconds()
 
 
 def _table(check: "Check") -> str:

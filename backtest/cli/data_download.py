@@ -2,12 +2,10 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from backtest.cli.parser import add_command, time_option
-from backtest.cli.text import day, listed, text_table
+from backtest.cli.parser import FOLDERS, add_command, add_json, completed, time_option
+from backtest.cli.text import day, listed, put, text_table, told
 from backtest.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -27,36 +25,50 @@ same command goes on from there. The bar that is forming is left out.
 binance, bybit, deribit, hyperliquid. --via archive takes Binance's bulk files,
 whole months and days of them, and keeps the zips in DIR.downloads."""
 
-_EXAMPLES = """examples:
-  carry data download binance ETHUSDT --start 2024-01-01 --into data/eth
-  carry data download binance ETHUSDT --start 2023-01-01 --into data/eth \\
-      --via archive --futures --what klines,mark,funding,metrics
-  carry data download bybit BTCUSDT-PERP --start 2025-01-01 --into data/btc \\
-      --what klines,mark,index,funding,open_interest --bar 5m"""
+_EXAMPLES = """carry data download binance ETHUSDT --start 2024-01-01 --into data/eth
+carry data download binance ETHUSDT --start 2023-01-01 --into data/eth \\
+    --via archive --futures --what klines,mark,funding,metrics
+carry data download bybit BTCUSDT-PERP --start 2025-01-01 --into data/btc \\
+    --what klines,mark,index,funding,open_interest --bar 5m"""
+_VENUES = ("binance", "bybit", "deribit", "hyperliquid")
+_LENGTHS = ("1m", "5m", "15m", "1h", "4h", "1d")
 
 
 def add(commands: "Commands") -> None:
     """Add the command to `carry data`."""
-    parser = add_command(commands, "download", "download a venue's history into a dataset", description=_DESCRIPTION, epilog=_EXAMPLES)
-    parser.add_argument("venue", metavar="VENUE", help="binance, bybit, deribit or hyperliquid")
+    parser = add_command(
+        commands,
+        "download",
+        "download a venue's history into a dataset",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        done="all of it is there",
+        usage="VENUE SYMBOL --start D --into DIR [options]",
+    )
+    completed(parser.add_argument("venue", metavar="VENUE", help="binance, bybit, deribit or hyperliquid"), _VENUES)
     parser.add_argument("symbol", metavar="SYMBOL", help="a pair or an instrument, such as ETHUSDT or ETHUSDT-PERP")
     parser.add_argument("--start", metavar="D", help="first day, or time in UTC: 2024-01-31 or 2024-01-31T08:00 (required)")
     parser.add_argument("--end", metavar="D", help="time in UTC at which to stop (default: now)")
-    parser.add_argument("--into", metavar="DIR", help="folder of the dataset, made or added to (required)")
+    completed(parser.add_argument("--into", metavar="DIR", help="folder of the dataset, made or added to (required)"), FOLDERS)
     parser.add_argument(
         "--what",
         metavar="W",
         default="klines,funding",
         help="any of klines,mark,index,premium,funding,open_interest,metrics (default: %(default)s)",
     )
-    parser.add_argument("--bar", metavar="B", default="1h", help="length of a bar: 1m, 5m, 15m, 1h, 4h, 1d, … (default: %(default)s)")
+    bar = parser.add_argument("--bar", metavar="B", default="1h", help="length of a bar: 1m, 5m, 15m, 1h, 4h, 1d, … (default: %(default)s)")
+    completed(bar, _LENGTHS)
     parser.add_argument("--futures", action="store_true", help="the pair's dated contracts too")
-    parser.add_argument("--via", metavar="V", default="api", help="api or archive (default: %(default)s)")
+    via = parser.add_argument("--via", metavar="V", default="api", help="api or archive (default: %(default)s)")
+    completed(via, ("api", "archive"))
     parser.add_argument("--name", metavar="N", help="name of the dataset in reports (default: the folder's)")
+    add_json(parser, "what came")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    import pandas as pd
+
     from backtest.data.download import Wanted, download
 
     for option, example in (("start", "2024-01-01"), ("into", "data/eth")):
@@ -75,10 +87,11 @@ def _run(arguments: argparse.Namespace) -> int:
         archive=arguments.via == "archive",
     )
     try:
-        print(download_text(download(wanted, arguments.into, arguments.name)))
+        report = download(wanted, arguments.into, arguments.name)
     except KeyboardInterrupt:
         print(f"{arguments.into}: interrupted; what had come is kept, and the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
+    put(download_text(report), arguments.json, lambda: download_json(report))
     return 0
 
 
@@ -89,3 +102,9 @@ def download_text(report: "DownloadReport") -> str:
     dataset = report.dataset
     last = f'{dataset.path}: dataset "{dataset.name}", hash {dataset.hash[:12]}{"" if report.lines else ", unchanged"}'
     return "\n".join([*([text_table(rows, "<>>>"), ""] if report.lines else []), *listed("note", report.notes), last])
+
+
+def download_json(report: "DownloadReport") -> dict[str, Any]:
+    """What came, for machines."""
+    lines = [{"table": line.target, "rows": line.rows, "from": line.first, "to": line.last} for line in report.lines]
+    return {"dataset": told(report.dataset), "path": str(report.dataset.path), "lines": lines, "notes": report.notes}

@@ -4,16 +4,16 @@ import argparse
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from backtest.cli.parser import add_command
-from backtest.cli.text import WIDTH, day, listed, shortened, text_table, wrapped
+from backtest.cli.parser import FILES, FOLDERS, add_command, add_json, completed
+from backtest.cli.text import WIDTH, day, listed, put, shortened, text_table, told, wrapped
 from backtest.errors import ParameterError
-from backtest.rule import duration
+from backtest.terminal import waiting
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from backtest.cli.parser import Commands
     from backtest.data.importers import ImportReport, Line
 
@@ -25,36 +25,48 @@ anything that can't be true, are refused and nothing is written."""
 
 _MOST_LINES = 80
 _NARROWEST = 8  # columns of names
-_EXAMPLES = """examples:
-  carry data import downloads/ --into data/eth
-  carry data import binance spot.csv --symbol ETHUSDT --into data/eth
-  carry data import csv DTB3.csv --mapping tbill.toml --into data/eth"""
+_EXAMPLES = """carry data import downloads/ --into data/eth
+carry data import binance spot.csv --symbol ETHUSDT --into data/eth
+carry data import csv DTB3.csv --mapping tbill.toml --into data/eth"""
 
 
 def add(commands: "Commands") -> None:
     """Add the command to `carry data`."""
     parser = add_command(
-        commands, "import", "import files into a dataset, which is made or added to", description=_DESCRIPTION, epilog=_EXAMPLES
+        commands,
+        "import",
+        "import files into a dataset, which is made or added to",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        done="imported",
+        usage="[SOURCE] FILES [FILES …] --into DIR [options]",
     )
-    parser.usage = "%(prog)s [SOURCE] FILES [FILES ...] --into DIR [options]"
-    parser.add_argument(
+    files = parser.add_argument(
         "files",
         metavar="[SOURCE] FILES",
         nargs="+",
         help="files, URLs, zip archives, or folders of them; before them whose they are: a vendor, auto (the default: the files tell it), "
         "or csv for a table with a --mapping",
     )
-    parser.add_argument("--into", metavar="DIR", help="folder of the dataset, made or added to (required)")
+    completed(files, FILES)
+    completed(parser.add_argument("--into", metavar="DIR", help="folder of the dataset, made or added to (required)"), FOLDERS)
     parser.add_argument("--symbol", metavar="S", help="the symbol, where no file tells it, such as ETHUSDT")
-    parser.add_argument("--mapping", metavar="FILE", help="TOML file that says which column is what (source csv); see data/README.md")
-    parser.add_argument("--bar", metavar="LENGTH", default="1min", help="length of bars that are made of ticks (default: %(default)s)")
+    table = parser.add_argument(
+        "--mapping", metavar="FILE", help="TOML file that says which column is what (source csv); see data/README.md"
+    )
+    completed(table, FILES)
+    parser.add_argument("--bar", metavar="T", default="1min", help="length of bars that are made of ticks (default: %(default)s)")
     parser.add_argument("--name", metavar="N", help="name of the dataset in reports (default: the folder's)")
+    add_json(parser, "what became of each file")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    import pandas as pd
+
     from backtest.data.importers import import_files
     from backtest.data.importers.common import Request
+    from backtest.rule import duration
 
     # not argparse's to require: it would say so before a misspelt --into is named
     if not arguments.into:
@@ -63,7 +75,9 @@ def _run(arguments: argparse.Namespace) -> int:
     length = pd.Timedelta(duration("--bar", arguments.bar) or 0, "ns")
     source, files = _source_and_files(arguments.files)
     request = Request(symbol=arguments.symbol, mapping=mapping, bar=length)
-    print(import_text(import_files(source, files, arguments.into, request, arguments.name)))
+    with waiting(f"importing into {arguments.into}"):
+        report = import_files(source, files, arguments.into, request, arguments.name)
+    put(import_text(report), arguments.json, lambda: import_json(report))
     return 0
 
 
@@ -85,6 +99,16 @@ def import_text(report: "ImportReport") -> str:
     dataset = report.dataset
     last = f'{dataset.path}: dataset "{dataset.name}", hash {dataset.hash[:12]}{"" if report.changed else ", unchanged"}'
     return "\n".join([*_table(report), *taken, *listed("note", report.notes), last])
+
+
+def import_json(report: "ImportReport") -> dict[str, Any]:
+    """What became of each file, for machines."""
+    lines = [
+        {"file": line.source.name, "as": line.target, "kept": line.kept, "cut": line.cut, "from": line.first, "to": line.last}
+        for line in report.lines
+    ]
+    facts = {"dataset": told(report.dataset), "path": str(report.dataset.path), "changed": report.changed, "taken_for": report.taken_for}
+    return facts | {"lines": lines, "notes": report.notes}
 
 
 def _table(report: "ImportReport") -> list[str]:

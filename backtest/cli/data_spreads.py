@@ -1,13 +1,13 @@
 """`carry data spreads`: how wide the legs' spreads are, how deep their books, and the half-spread that follows."""
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from backtest.cli.parser import add_command, time_option
-from backtest.cli.text import text_table, wrapped
+from backtest.cli.parser import FILES, FOLDERS, add_command, add_json, completed, time_option
+from backtest.cli.text import put, text_table, wrapped
 from backtest.errors import ParameterError
+from backtest.terminal import waiting
 
 if TYPE_CHECKING:
     from backtest.cli.parser import Commands
@@ -19,19 +19,20 @@ Spreads come from the bars (mean over the bar; quotes at its end) or from a
 series such as ETHUSD-PERP.hyperliquid.spread. Each bar counts alike: these are
 shares of the time, not of the trades."""
 
-_EPILOG = "exit code: 0 printed, 2 no leg has quotes"
+_EXAMPLES = """carry data spreads data/sample
+carry data spreads data/sample --start 2022-01-01 --plot spreads.png"""
 
 
 def add(commands: "Commands") -> None:
     """Add the command to `carry data`."""
-    parser = add_command(
-        commands, "spreads", "print how wide the legs' spreads are and how deep their books", description=_DESCRIPTION, epilog=_EPILOG
-    )
-    parser.add_argument("folder", metavar="DIR", help="folder of the dataset")
+    summary = "print how wide the legs' spreads are and how deep their books"
+    parser = add_command(commands, "spreads", summary, description=_DESCRIPTION, examples=_EXAMPLES, done="printed or written")
+    completed(parser.add_argument("folder", metavar="DIR", help="folder of the dataset"), FOLDERS)
     parser.add_argument("--start", metavar="D", help="from this time on, as 2023-06-01 or 2023-06-01T08:00 (default: all)")
     parser.add_argument("--end", metavar="D", help="up to this time (default: all)")
-    parser.add_argument("--plot", metavar="FILE", help="draw spreads, and depths known half the time, into a .png, .svg or .pdf")
-    parser.add_argument("--json", metavar="FILE", help="write the figures for machines")
+    plot = parser.add_argument("--plot", metavar="FILE", help="draw spreads, and depths known half the time, into a .png, .svg or .pdf")
+    completed(plot, FILES)
+    add_json(parser, "the figures")
     parser.set_defaults(run=_run)
 
 
@@ -44,18 +45,15 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     if start is not None and end is not None and start >= end:
         raise ParameterError(f"--start must be before --end: --start={arguments.start}, --end={arguments.end}")
-    found = measure_spreads(open_dataset(arguments.folder), start, end)
-    written = []
-    if arguments.json:
-        from backtest.report.files import write_atomically
-
-        text = json.dumps(found.to_dict(), indent=2) + "\n"
-        written.append(write_atomically(arguments.json, text, what="the figures", option="--json"))
+    with waiting(f"reading {arguments.folder}"):
+        found = measure_spreads(open_dataset(arguments.folder), start, end)
+    text = spreads_text(found)
     if arguments.plot:
         from backtest.report.spreads import write_spreads
 
-        written.append(write_spreads(found, arguments.plot))
-    print("\n".join([spreads_text(found), *(f"wrote {file}" for file in written)]))
+        with waiting("drawing the spreads"):
+            text += f"\nPlot: {write_spreads(found, arguments.plot)}"
+    put(text, arguments.json, found.to_dict)
     return 0
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from backtest.cli.parser import add_command, time_option
+from backtest.cli.parser import FILES, FOLDERS, add_command, add_json, completed, time_option
 from backtest.cli.text import print_or_write
 from backtest.errors import DataError, ParameterError, did_you_mean
-from backtest.strategy import add_loading
+from backtest.flags import add_loading
+from backtest.terminal import waiting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,38 +37,42 @@ table; the page has the figures, drawn from the history up to --at."""
 
 SHOWN = 8  # names in a message
 
-_EXAMPLES = """examples:
-  carry premium data/sample
-  carry premium data/sample --at 2021-02-10 --weighting open_interest
-  carry premium data/sample --at 2022-11-10T08:00 --html premium.html
-  carry premium data/all --spot ETHUSDT-SPOT --perpetual ETHUSDT-PERP \\
-      --futures 'ETHUSDT-2*'
-  carry premium data/all --spot ETHUSD-SPOT.coinbase --futures '*.cme' \\
-      --clock '*.cme' --staleness 4h --json premium.json
-
-exit code: 0 printed or written, 2 the data or the command line was wrong"""
+_EXAMPLES = """carry premium data/sample
+carry premium data/sample --at 2021-02-10 --weighting open_interest
+carry premium data/sample --at 2022-11-10T08:00 --html premium.html
+carry premium data/all --spot ETHUSDT-SPOT --perpetual ETHUSDT-PERP \\
+    --futures 'ETHUSDT-2*'
+carry premium data/all --spot ETHUSD-SPOT.coinbase --futures '*.cme' \\
+    --clock '*.cme' --staleness 4h --json premium.json"""
 
 
 def add(commands: "Commands") -> None:
     """Add the command to `carry`."""
     parser = add_command(
-        commands, "premium", "print the premium at one time, with carry, crowding and regime", description=_DESCRIPTION, epilog=_EXAMPLES
+        commands,
+        "premium",
+        "print the premium at one time, with carry, crowding and regime",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        done="printed or written",
+        usage="DIR [--at TIME] [--html FILE] [--json FILE] [options]",
     )
-    parser.add_argument("folder", metavar="DIR", help="folder of the dataset")
+    completed(parser.add_argument("folder", metavar="DIR", help="folder of the dataset"), FOLDERS)
     parser.add_argument("--at", metavar="TIME", help="time of the view, as 2023-06-01 or 2023-06-01T08:00 (default: the last bar)")
-    parser.add_argument("--html", metavar="FILE", help="write a page with the table and the figures")
-    parser.add_argument("--json", metavar="FILE", help="write it for machines; what isn't known is null")
+    completed(parser.add_argument("--html", metavar="FILE", help="write a page with the table and the figures"), FILES)
+    add_json(parser, "it")
     legs = parser.add_argument_group("legs, where the dataset has several")
     legs.add_argument("--spot", metavar="ID", help="the spot that premia are measured against (default: the only one)")
     legs.add_argument("--perpetual", metavar="ID", help="the perpetual beside the curve (default: the only one)")
     legs.add_argument("--futures", metavar="PATTERN", help="the dated contracts of the curve, as '*.cme' (default: all)")
     count = parser.add_argument_group("basket and costs")
-    count.add_argument(
+    weighting = count.add_argument(
         "--weighting",
         metavar="W",
         default="equal",
         help="of the indicator: equal, front, long, open_interest or volume (default: %(default)s)",
     )
+    completed(weighting, ("equal", "front", "long", "open_interest", "volume"))
     count.add_argument(
         "--roll-days", metavar="N", default="7", help="days before its last over which a contract fades out (default: %(default)s)"
     )
@@ -77,7 +82,9 @@ def add(commands: "Commands") -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    return print_or_write(_view(arguments), arguments)
+    with waiting(f"reading {arguments.folder}"):
+        view = _view(arguments)
+    return print_or_write(view, arguments)
 
 
 def _view(arguments: argparse.Namespace) -> "Overview":

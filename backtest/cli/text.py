@@ -4,12 +4,19 @@ print(text_table([("file", "rows"), ("spot.csv", "3")], "<>"))
 """
 
 import argparse
+import json
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
+from backtest.terminal import STANDARD_OUTPUT, put_json, waiting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backtest.data.store import Dataset
 
 WIDTH = 80
 
@@ -17,23 +24,54 @@ WIDTH = 80
 class View(Protocol):
     """What a command shows: printed as a table, or written as JSON and as a page."""
 
-    def to_json(self, path: str) -> None:
+    def to_json(self, path: str) -> object:
         """Write it for machines."""
 
-    def report(self, path: str) -> None:
+    def report(self, path: str) -> object:
         """Write it as a page."""
 
 
 def print_or_write(view: View, arguments: argparse.Namespace) -> int:
     """Write what --json and --html ask for and name the files, or print the table; exit code 0. A pipe or a device gets the content and nothing more."""
-    for what, path, write in (("JSON", arguments.json, view.to_json), ("Page", arguments.html, view.report)):
-        if path:
-            write(path)
+    alone = arguments.json == STANDARD_OUTPUT
+    if alone:
+        put_json(view.to_json, sys.stdout)
+    for what, path, write in (("JSON", None if alone else arguments.json, view.to_json), ("Page", arguments.html, view.report)):
+        if path is not None:
+            with waiting(f"writing {path}"):
+                write(path)
             if Path(path).expanduser().is_file():
-                print(f"{what}: {path}")
-    if not (arguments.json or arguments.html):
-        print(view)
+                print(f"{what}: {path}", file=sys.stderr if alone else sys.stdout)
+    if arguments.json is None and arguments.html is None:
+        say(str(view))
     return 0
+
+
+def put(text: str, path: str | None, document: Callable[[], Any]) -> None:
+    """Print a text, and write what machines read where --json asks for it; with - that one alone is printed."""
+    if path is not None:
+        from backtest.report.files import write_atomically
+        from backtest.report.json import plain_value
+
+        content = json.dumps(plain_value(document()), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        if path == STANDARD_OUTPUT:
+            sys.stdout.write(content)
+            return
+        written = write_atomically(path, content, what="JSON", option="--json")
+        text += f"\nJSON: {path}" if written.is_file() else ""
+    say(text)
+
+
+def say(text: str) -> None:
+    """Print a text, with colours on a terminal."""
+    from backtest.report.paint import say as painted
+
+    painted(text)
+
+
+def told(dataset: "Dataset") -> dict[str, Any]:
+    """What machines are told of a dataset, in the words of a run's JSON."""
+    return {"name": dataset.name, "hash": dataset.hash, "simulated": bool(dataset.simulated)}
 
 
 def text_table(rows: Sequence[Sequence[str]], sides: str) -> str:
@@ -62,12 +100,12 @@ def wrapped(text: str, label: str = "") -> str:
     return textwrap.fill(text, WIDTH, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def day(time: pd.Timestamp | None) -> str:
+def day(time: "pd.Timestamp | None") -> str:
     """The date of a time; a dash for none."""
     return "-" if time is None else f"{time:%Y-%m-%d}"
 
 
-def duration(length: pd.Timedelta | None) -> str:
+def duration(length: "pd.Timedelta | None") -> str:
     """A gap in its own unit: 1h, 9d 3h, 15m."""
     if length is None:
         return "-"

@@ -5,12 +5,13 @@ carry venues binance --at 2024-10-01
 """
 
 import argparse
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from backtest.cli.parser import add_command, time_option
-from backtest.cli.text import text_table, wrapped
+from backtest.cli.parser import FILES, VENUES, add_command, completed, time_option
+from backtest.cli.text import put, text_table, wrapped
+from backtest.errors import ParameterError
+from backtest.terminal import STANDARD_OUTPUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,15 +21,14 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """print the venues' rules: fees, margin, funding, settlement, trading hours
 
-Every rule carries the day it holds from, its source and how sure it is: doc (the
-venue's own words), data (checked against data), note (second-hand). A rule that
-is assumed before that day says so; a rule that is not there is an error where
-it is needed."""
+Every rule carries the day it holds from, its source and how sure it is: doc
+(the venue's own words), data (checked against data), note (second-hand). A rule
+that is assumed before that day says so; a rule that is not there is an error
+where it is needed."""
 
-_EXAMPLES = """examples:
-  carry venues
-  carry venues binance --at 2024-10-01
-  carry venues deribit --json"""
+_EXAMPLES = """carry venues
+carry venues binance --at 2024-10-01
+carry venues deribit --json deribit.json"""
 
 _FRACTIONS = ("maker", "taker", "fee", "cap", "clamp", "maintenance", "interest_per_day")
 _MOST_TIERS = 4
@@ -36,12 +36,18 @@ _MOST_TIERS = 4
 
 def add(commands: "Commands") -> None:
     """Add the command to `carry`."""
-    parser = add_command(
-        commands, "venues", "print the venues' rules and where they are written", description=_DESCRIPTION, epilog=_EXAMPLES
+    summary = "print the venues' rules and where they are written"
+    parser = add_command(commands, "venues", summary, description=_DESCRIPTION, examples=_EXAMPLES, done="printed or written")
+    completed(parser.add_argument("name", metavar="NAME", nargs="?", help="venue (default: the list of them)"), VENUES)
+    parser.add_argument("--at", metavar="DATE", help="day whose rules are printed, as 2024-10-01 (default: today)")
+    json = parser.add_argument(
+        "--json",
+        metavar="FILE",
+        nargs="?",
+        const=STANDARD_OUTPUT,
+        help="write them for machines; - or no FILE is standard output, and nothing else goes there",
     )
-    parser.add_argument("name", metavar="NAME", nargs="?", help="venue (default: the list of them)")
-    parser.add_argument("--at", metavar="DATE", help="day whose rules are printed (default: today)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    completed(json, FILES)
     parser.set_defaults(run=_run)
 
 
@@ -50,13 +56,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from backtest.venues import venue, venue_names
 
+    names = venue_names()
+    if arguments.name is None and arguments.json in names:
+        raise ParameterError(f"--json {arguments.json} is a file's name; give the venue first: carry venues {arguments.json} --json")
     time = pd.Timestamp.now("UTC").normalize() if arguments.at is None else time_option("--at", arguments.at)
     if arguments.name is None:
-        books = [venue(name) for name in venue_names()]
-        print(json.dumps([_book_row(book) for book in books], indent=2) if arguments.json else list_text(books))
+        books = [venue(name) for name in names]
+        put(list_text(books), arguments.json, lambda: [_book_row(book) for book in books])
     else:
         book = venue(arguments.name)
-        print(json.dumps(rules_json(book, time), indent=2) if arguments.json else rules_text(book, time))
+        put(rules_text(book, time), arguments.json, lambda: rules_json(book, time))
     return 0
 
 
