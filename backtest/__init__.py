@@ -1,12 +1,16 @@
 """carry-backtest: backtests of carry strategies on the futures premium, with every cent of PnL explained.
 
-import backtest as bt
+    import backtest as bt
 
-market = bt.load_market("data/sample")
-result = bt.run(strategy, market)
-print(result)
+    market = bt.load_market("data/sample")
+    result = bt.run(strategy, market)
+    print(result)
+
+Begin with `load_market`, `Strategy`, `Rule` and `run`, which gives a `Result`; then `sweep`, `compare`, `stress` and `check_causality`. What a rule can look at
+are signals, such as `premium` and `net_carry`; what a notebook draws, `plot_equity` and the like.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +174,10 @@ _COMPILED = {
     "search": "backtest.study",
     "walk_forward": "backtest.forward",
 }  # imported when first used: numba takes a third of a second
+
+
+if "pdoc" in sys.modules:  # it shows what stands in the module, and asks for nothing
+    globals().update({name: getattr(import_module(module), name) for name, module in _COMPILED.items()})
 
 
 def __getattr__(name: str) -> Any:

@@ -111,6 +111,11 @@ class CausalityCheck:
             lines += [f"    {first['of']}"] if first["of"] else []
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
+
 
 def words(value: object) -> str:
     """A value that changed, for a reader."""

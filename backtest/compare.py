@@ -85,6 +85,11 @@ class Comparison:
 
         return render_comparison(self)
 
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
+
     @cached_property
     def equity(self) -> pd.DataFrame:
         """Equity at each midnight UTC, in each run's own currency; NaN outside a run."""

@@ -134,6 +134,11 @@ class WalkForward:
 
         return render_forward(self)
 
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
+
     def report(self, path: str | PathLike[str]) -> None:
         """Write the page: what was promised and kept, the stitched equity, how stable the parameters were. Raises StorageError."""
         from backtest.report.forward import write_forward

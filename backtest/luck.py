@@ -79,6 +79,11 @@ class Luck:
         """The same words as `str`."""
         return "\n".join(words_of(self))
 
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
+
 
 def luck_of(
     daily: Floats,

@@ -113,6 +113,11 @@ class Combinatorial:
 
         return render_combinatorial(self)
 
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
+
     def report(self, path: str | PathLike[str]) -> None:
         """Write the page: the paths beside the promise, and every split. Raises StorageError."""
         from backtest.report.forward import write_combinatorial

@@ -53,6 +53,11 @@ class StressTest:
 
         return render_stress(self)
 
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
+
     def report(self, path: str | PathLike[str]) -> None:
         """Write the report of the run as it was, with a section on the scenarios. Raises StorageError."""
         from backtest.report.stress import write_stress_report

@@ -148,6 +148,11 @@ class Sweep:
 
         return render_sweep(self)
 
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
+
 
 def sweep(
     strategy: type[Strategy] | Strategy,

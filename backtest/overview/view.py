@@ -93,6 +93,11 @@ class Overview(Scope):
 
         return render_overview(self)
 
+    def _repr_html_(self) -> str:
+        from backtest.report.notebook import html_of
+
+        return html_of(self)
+
     def figures(self) -> "dict[str, Figure]":
         """The figures whose data exist, by name, for notebooks."""
         from backtest.report.premium import figures

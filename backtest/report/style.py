@@ -6,6 +6,8 @@ and can be searched.
 
     figure = new_figure(height=3.0)
     svg = to_svg(figure, name="equity", alt="Equity from … to …")
+
+Onto an Axes of somebody else's figure `canvas` draws.
 """
 
 import html
@@ -13,6 +15,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,9 +48,12 @@ POINTS = 2000
 SALT = "carry-backtest"
 
 
+_DARK: ContextVar[bool] = ContextVar("dark", default=False)  # whether what is drawn stands on a dark ground
+
+
 def colour(name: str) -> str:
-    """The light tone of a house colour."""
-    return COLOURS[name][0]
+    """A house colour: the light tone, within `house_style(dark=True)` the dark one."""
+    return COLOURS[name][_DARK.get()]
 
 
 def settings() -> dict[str, Any]:
@@ -85,12 +91,16 @@ def settings() -> dict[str, Any]:
 
 
 @contextmanager
-def house_style() -> Iterator[None]:
-    """Matplotlib in the house style, and as it was before afterwards."""
+def house_style(*, dark: bool | None = None) -> Iterator[None]:
+    """Matplotlib in the house style, and as it was before afterwards. dark: in the tones for a dark ground; None as around it, which is light."""
     import matplotlib as mpl
 
-    with mpl.rc_context(settings()):  # type: ignore[arg-type]  # its stub wants every key spelled out as a literal
-        yield
+    before = _DARK.set(_DARK.get() if dark is None else dark)
+    try:
+        with mpl.rc_context(settings()):  # type: ignore[arg-type]  # its stub wants every key spelled out as a literal
+            yield
+    finally:
+        _DARK.reset(before)
 
 
 def new_figure(height: float) -> "Figure":
@@ -146,11 +156,11 @@ def value_ticks(axis: "Axis", *, percent: bool = False) -> None:
     axis.set_major_formatter(Ticks())
 
 
-def time_axis(axes: "Axes", start: float, end: float) -> None:
-    """A time axis that spans the run, with dates that say no more than they must."""
+def time_axis(axes: "Axes", start: float, end: float, most: int = 9) -> None:
+    """A time axis that spans the run, with dates that say no more than they must. most: ticks that there is room for."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(minticks=min(4, most), maxticks=most)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
     axes.grid(visible=False, axis="x")
