@@ -157,6 +157,7 @@ def canvas(ax: "Axes | None", height: float) -> Iterator[Canvas]:
         return
     import matplotlib.pyplot as plt
 
+    plt.draw_if_interactive()  # pyplot chooses its backend now: within our settings it would put "interactive" back to off, and a notebook show no later figure
     with style.house_style():
         figure = plt.figure(figsize=(WIDTH, height), layout="constrained", facecolor=style.colour("page"))
         figure.set_gid(OURS)
