@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from backtest.luck import Luck
+from backtest.plateau import Plateau
+
 SOURCES = (
     "price_long",
     "price_short",
@@ -58,6 +61,8 @@ TRADE_COLUMNS = (
     "exit_premium",
     "reason",
     "pnl",
+    "worst",
+    "best",
     "attribution",
 )
 LIQUIDATION_COLUMNS = (
@@ -84,6 +89,12 @@ LIQUIDATION_COLUMNS = (
     "kept_reason",
     "saved",
 )
+EXPOSURE = ("long_notional", "short_notional", "gross", "net", "margin_use", "distance")
+REGIME = ("time", "bars", "held", "pnl", "annual_return", "trades", "won", "trade_pnl")
+SENSITIVITY = ("factor", "final_equity", "total_return", "sharpe", "max_drawdown", "trades", "liquidations")
+QUALITY = ("kind", "start", "end", "bars", "expected", "longest_hole", "stale", "payments", "missing_payments", "quoted", "marked")
+CURVE = ("trade", "time", "contract", "days", "premium", "chosen")
+FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 BASELINES = {"hold spot": 3.5, "T-bills": 1.03, "zero cost": 1.1}  # name → final equity over capital
 FEE, HALF_SPREAD, IDLE_RATE = 0.0007, 0.0001, 0.03
 Array = npt.NDArray[np.float64]
@@ -136,6 +147,14 @@ class Run:
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     baseline_curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     baselines_left_out: dict[str, str] = field(default_factory=dict)
+    exposure: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(EXPOSURE)))
+    by_regime: pd.DataFrame | None = None
+    regimes_left_out: str = ""
+    sensitivity: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SENSITIVITY)))
+    quality: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(QUALITY)))
+    entry_curves: pd.DataFrame | None = None
+    luck: Luck | None = None
+    reproduce: str = 'market = bt.load_market("data/sample")\nresult = bt.run(CashAndCarry(), market)'
     notes: list[str] = field(
         default_factory=lambda: [
             "Six contracts were settled at the dataset's settlement prices; one at the mean of the index over the venue's averaging window.",
@@ -153,6 +172,7 @@ class _Book:
     trades: list[tuple[object, ...]] = field(default_factory=list)
     liquidations: list[tuple[object, ...]] = field(default_factory=list)
     quantity: float = 200.0
+    held: Array = field(default_factory=lambda: np.zeros(0))  # quantity at each close
 
     def fill(self, row: tuple[object, ...], bar: int, fee: float, slippage: float, fee_source: str = "fees") -> dict[str, float]:
         self.fills.append((*row, fee, slippage))
@@ -181,7 +201,7 @@ def make_run(
     level = 0.09 + 0.07 * np.sin(np.arange(bars) * years * 9) + random.normal(0, 0.008, bars)
     days_left = 90 - np.arange(bars) * years * 365 % 90
     future = spot * (1 + level * days_left / 365)
-    book = _Book({source: np.zeros(bars) for source in SOURCES}, quantity=200.0 if trades < 500 else 10.0)
+    book = _Book({source: np.zeros(bars) for source in SOURCES}, quantity=200.0 if trades < 500 else 10.0, held=np.zeros(bars))
     book.flows["idle_cash"][:] = 500_000 * IDLE_RATE * years
     width = max(bars // max(trades, 1), 4)
     for number in range(trades):
@@ -191,7 +211,11 @@ def make_run(
         if liquidation and number == trades // 2:
             reason = "liquidation"
         _trade(book, stamps, (spot, future), first, last, number, reason)
-    return _finish(book, stamps, begin, pd.Series(level, index=stamps).where(days_left > 1), simulated)
+    run = _finish(book, stamps, begin, pd.Series(level, index=stamps).where(days_left > 1), simulated)
+    run.exposure = _exposure(run, book.held, spot, future)
+    run.by_regime = _regimes(run, book.held)
+    run.entry_curves = _curves(run)
+    return run
 
 
 def _trade(book: _Book, stamps: pd.DatetimeIndex, closes: tuple[Array, Array], first: int, last: int, number: int, reason: str) -> None:
@@ -231,7 +255,10 @@ def _trade(book: _Book, stamps: pd.DatetimeIndex, closes: tuple[Array, Array], f
     settled = reason == "expiry"
     premiums = [future[first - 1] / spot[first - 1] - 1, future[out] / spot[out] - 1]
     prices = [spot[first - 1], future[first - 1], spot[out], np.nan if settled else future[out], future[out] if settled else np.nan]
-    book.trades.append((entered, exited, 1, contract, q, *prices, *premiums, reason, sum(cash.values()), cash))
+    pnl = sum(cash.values())
+    marks = [pnl, *(q * (spot[held] - spot[first - 1] - future[held] + future[first - 1]))]
+    book.trades.append((entered, exited, 1, contract, q, *prices, *premiums, reason, pnl, min(marks), max(marks), cash))
+    book.held[held] = q
 
 
 def _forced(
@@ -306,7 +333,92 @@ def _finish(book: _Book, stamps: pd.DatetimeIndex, begin: pd.Timestamp, premium:
         end=stamps[-1],
         bars=len(stamps),
         dataset=Dataset(simulated=simulated),
+        sensitivity=_sensitivity(equity, metrics, len(liquidations)),
+        quality=_quality(stamps),
         **_beside(equity, begin),
+    )
+
+
+def _exposure(run: Run, held: Array, spot: Array, future: Array) -> pd.DataFrame:
+    """What the made-up position is worth at each close; its margin is half of the short leg's notional at the entry."""
+    long, short = held * spot, -held * future
+    equity = run.equity.to_numpy()
+    margined = held > 0
+    entry = np.full(len(held), np.nan)
+    began = np.flatnonzero(margined & ~np.concatenate([[False], margined[:-1]]))
+    for first in began:
+        entry[first:] = future[first]
+    account = np.where(margined, held * (1.5 * entry - future), np.nan)
+    use = np.where(margined, 0.01 * -short / np.maximum(account, 1.0), 0.0)
+    distance = np.where(margined, np.maximum(1.5 * entry / (1.01 * future) - 1.0, 0.0), np.nan)
+    columns = (long, short, (long - short) / equity, (long + short) / equity, np.minimum(use, 1.2), distance)
+    return pd.DataFrame(dict(zip(EXPOSURE, columns, strict=True)), index=run.equity.index)
+
+
+def _regimes(run: Run, held: Array) -> pd.DataFrame:
+    """Thirds of the run, each called a regime, and its first bar, of which nothing is known."""
+    names = np.array(["calm", "trending", "stressed"])[np.arange(run.bars) * 3 // run.bars]
+    names[0] = "unknown"
+    gains = np.diff(run.equity.to_numpy(), prepend=run.capital)
+    stamps, years = run.equity.index, (run.end - run.start) / pd.Timedelta("365D")
+    entered = names[np.minimum(stamps.searchsorted(run.trades["entered_at"]), run.bars - 1)] if len(run.trades) else np.array([])
+    rows = {}
+    for name in pd.unique(names):
+        here, mine = names == name, run.trades[entered == name]
+        pnl = float(gains[here].sum())
+        rate = pnl / run.capital / (years * float(here.mean()))
+        row = (here.mean(), int(here.sum()), float((held[here] > 0).mean()), pnl, rate, len(mine), int((mine["pnl"] > 0).sum()))
+        rows[name] = dict(zip(REGIME, (*row, float(mine["pnl"].sum())), strict=True))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _sensitivity(equity: "pd.Series[float]", metrics: dict[str, float | int | None], liquidations: int) -> pd.DataFrame:
+    """The run without costs and with more of them: each factor takes as much as the one before."""
+    gain = float(equity.iloc[-1]) - 1_000_000.0
+    ends = [1_000_000.0 + gain - 25_000.0 * (factor - 1.0) for factor in FACTORS]
+    rest = (metrics["sharpe"], metrics["max_drawdown"], metrics["trades"], liquidations)
+    rows = [(factor, end, end / 1_000_000.0 - 1.0, *rest) for factor, end in zip(FACTORS, ends, strict=True)]
+    return pd.DataFrame(rows, columns=list(SENSITIVITY))
+
+
+def _quality(stamps: pd.DatetimeIndex) -> pd.DataFrame:
+    """A spot that lacks three bars, and a future with quotes and marks."""
+    count, step = len(stamps), pd.Timedelta("1h")
+    rows = {
+        "ETHUSDT-SPOT": ("spot", stamps[0], stamps[-1], max(count - 3, 1), count, 4 * step, 2, 0, 0, 0.0, 0.0),
+        "ETHUSDT-PERP": ("perpetual", stamps[0], stamps[-1], count, count, step, 0, count // 8, 1, 0.0, 1.0),
+        "ETHUSDT-230628": ("future", stamps[0], stamps[-1], count, count, step, 0, 0, 0, 0.875, 1.0),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(QUALITY))
+
+
+def _curves(run: Run) -> pd.DataFrame:
+    """Three contracts at each entry; the second is the chosen one."""
+    rows = []
+    for number, trade in enumerate(run.trades.itertuples()):
+        for place, days in enumerate((20.0, 65.0, 160.0)):
+            name = trade.contract if place == 1 else f"ETHUSDT-NEXT{place}"
+            rows.append((number, trade.entered_at, name, days, 0.05 + 0.02 * place + 0.001 * (number % 9), place == 1))
+    return pd.DataFrame(rows, columns=list(CURVE))
+
+
+def make_luck() -> Luck:
+    """The odds of the best of 64 combinations."""
+    return Luck(
+        trials=64,
+        effective_trials=9.25,
+        chosen=17,
+        days=364,
+        sharpe=1.75,
+        expected_maximum=1.25,
+        deflated_sharpe=0.71,
+        overfitting=0.33,
+        interval=(-0.25, 3.5),
+        reality_check=0.21,
+        white=0.34,
+        baseline="T-bills",
+        plateau=Plateau(neighbours=4, median_loss=0.125, worst_loss=0.5, positive=1.0, rows=(13, 16, 18, 21), ends=("enter",)),
+        notes=["the best lies at an end of enter: better ones may lie beyond"],
     )
 
 

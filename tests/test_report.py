@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ import pytest
 from markets import ether, load
 from matplotlib.lines import Line2D
 from report_fixture import BASELINES, SOURCES, Run, make_run
+from report_page import Page, column, figure_texts, value
 
 import backtest as bt
 from backtest.errors import ParameterError, StorageError
@@ -28,10 +28,15 @@ from backtest.report.files import write_atomically
 
 Array = npt.NDArray[np.float64]
 Writer = Callable[[Run, Path], Path]
-VOID = {"meta", "br", "use", "path", "rect", "link", "img", "hr"}
-SECTIONS = {"summary", "equity", "baselines", "months", "premium", "attribution", "trades", "costs", "data"}
+SECTIONS = (
+    "summary", "rules", "liquidations", "equity", "baselines", "months", "premium", "attribution", "term_structure", "funding", "costs", "exposure",
+    "trades", "regimes", "sensitivity", "luck", "quality", "data",
+)  # fmt: skip
+RARE = {"rules", "liquidations", "funding", "luck"}  # sections that not every run has
 SIX_YEARS = 24 * 2191
-FIGURES = {"one bar": 3}  # a run without a midnight has no curves of baselines; the others have
+# Always equity, areas and waterfall; the premium of several bars; baselines where there is a midnight; then what trades bring: curves at entries, funding, costs,
+# exposure, sensitivity, and of several the PnL by reason; a second year brings the years.
+FIGURES = {"no trade": 5, "one trade": 10, "one day": 10, "one bar": 3, "open and liquidated": 11, "many trades": 12}
 SHAPES: dict[str, dict[str, Any]] = {
     "no trade": {"trades": 0},
     "one trade": {"trades": 1},
@@ -40,67 +45,6 @@ SHAPES: dict[str, dict[str, Any]] = {
     "open and liquidated": {"liquidation": True, "last_open": True},
     "many trades": {"bars": 24 * 730, "trades": 700},
 }
-
-
-class Page(HTMLParser):
-    """Checks nesting while it reads, and keeps ids, links, tables and texts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.references: list[str] = []
-        self.tags: list[str] = []
-        self.labels: list[str] = []
-        self.texts: dict[str, list[str]] = {}
-        self._section = ""
-        self.section_tables: dict[str, list[list[list[str]]]] = {}
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        if given.get("id"):
-            self.ids.append(given["id"] or "")
-        self.references += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
-        if tag == "svg":
-            self.labels.append(given.get("aria-label") or "")
-        if tag == "section":
-            self._section = given["id"] or ""
-            self.section_tables[self._section] = []
-        if tag == "table":
-            self.section_tables[self._section].append([])
-        if tag == "tr":
-            self.section_tables[self._section][-1].append([])
-        if tag in ("td", "th"):
-            self.section_tables[self._section][-1][-1].append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.texts.setdefault(self.open[-1], []).append(data)
-        if self.open and self.open[-1] in ("td", "th"):
-            self.section_tables[self._section][-1][-1][-1] += data
-
-
-def figure_texts(page: str) -> list[str]:
-    return re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-
-
-def value(text: str) -> float:
-    return float(text.replace("−", "-").replace(",", "").rstrip("%†"))
 
 
 @cache
@@ -135,15 +79,19 @@ def year_page() -> str:
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(shape: str) -> None:
     text = page_of(shape)
     page = Page(text)
-    assert set(page.section_tables) - {"liquidations"} == SECTIONS
+    here = list(page.section_tables)
+    assert here == [name for name in SECTIONS if name in here]
+    assert set(SECTIONS) - set(here) <= RARE
     assert len(page.ids) == len(set(page.ids))
     assert page.references
     assert all(reference.startswith("#") and reference[1:] in page.ids for reference in page.references)
-    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
+    assert page.tags.count("script") == 1
+    assert not re.search(r"<script[^>]+>|https?://(?!www\.w3\.org/1999)", text)
     assert "@import" not in text
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
     assert not re.search(r"\bnan\b|\bNaT\b|\bNone\b|\binf\b", text)
-    assert len(page.labels) == FIGURES.get(shape, 4)
+    assert len(page.labels) == FIGURES[shape]
     assert all(len(label) > 20 for label in page.labels)
 
 
@@ -154,7 +102,7 @@ def test_made_up_data_are_called_so_everywhere(shape: str) -> None:
     assert "SIMULATED" in page.texts["title"][0]
     assert re.search(r'<div class="simulated screen"[^>]*>SIMULATED DATA', text)
     assert re.search(r'<div class="running".*?SIMULATED DATA', text)
-    assert len(figure_texts(text)) == FIGURES.get(shape, 4)
+    assert len(figure_texts(text)) == FIGURES[shape]
     for drawing, label in zip(figure_texts(text), page.labels, strict=True):
         assert re.search(r"<text[^>]*>SIMULATED DATA</text>", drawing)
         assert label.startswith("SIMULATED data.")
@@ -176,19 +124,28 @@ def test_the_running_header_repeats_on_paper() -> None:
 
 
 def test_the_sources_table_adds_up(year: Run, year_page: str) -> None:
-    whole, by_year = Page(year_page).section_tables["attribution"]
+    (whole,) = Page(year_page).section_tables["attribution"]
     rows, (total, gain, residual) = whole[1:-3], whole[-3:]
-    assert [row[0] for row in rows] == [words.source_label(source) for source in SOURCES]
+    used = [source for source in SOURCES if year.attribution[source].iloc[-1]]
+    assert [row[0] for row in rows] == [words.source_label(source) for source in used]
+    unused = ", ".join(words.source_label(source) for source in SOURCES if source not in used)
+    assert f"Nothing from: {unused}." in year_page
     assert sum(value(row[1]) for row in rows) == pytest.approx(value(total[1]), abs=0.06)
     assert value(total[1]) == pytest.approx(float(year.equity.iloc[-1]) - year.capital, abs=0.005)
     assert gain[1] == total[1]
     assert abs(value(residual[1])) < 1e-3
     assert "residual" in residual[0]
     assert sum(value(row[3]) for row in rows) == pytest.approx(100.0, abs=0.6)
+
+
+def test_the_table_of_years_adds_up_both_ways() -> None:
+    whole, by_year = Page(page_of("many trades")).section_tables["attribution"]
+    assert len(by_year[0]) == 4
+    assert by_year[-1][-1] == whole[-3][1]
     for row in by_year[1:]:
         assert sum(value(cell) for cell in row[1:-1]) == pytest.approx(value(row[-1]), abs=0.03)
-    for column in range(1, len(by_year[0])):
-        assert sum(value(row[column]) for row in by_year[1:-1]) == pytest.approx(value(by_year[-1][column]), abs=0.06)
+    for place in range(1, len(by_year[0])):
+        assert sum(value(row[place]) for row in by_year[1:-1]) == pytest.approx(value(by_year[-1][place]), abs=0.06)
 
 
 def test_shares_of_next_to_nothing_are_not_given() -> None:
@@ -216,23 +173,26 @@ def test_trades_and_interest_while_flat_make_the_gain(year: Run, year_page: str)
     assert sum(value(row[3]) for row in rows) == pytest.approx(value(total[3]), abs=0.06)
     assert value(total[3]) + value(flat[3]) == pytest.approx(value(gain[3]), abs=0.02)
     assert [flat[0], gain[0]] == ["interest while flat", "final equity less capital"]
-    assert sum(value(row[7]) for row in trades[1:]) == pytest.approx(float(year.trades["pnl"].sum()), abs=0.1)
-    assert trades[-1][4] == "open"
-    settled = [row for row in trades[1:] if row[6] == "expiry"]
-    assert settled
-    assert all(row[-1].endswith("†") for row in settled)
-    assert value(settled[0][-1]) == pytest.approx(year.trades.loc[year.trades["reason"] == "expiry", "settlement_price"].iloc[0], abs=0.005)
+    assert sum(map(value, column(trades, "PnL"))) == pytest.approx(float(year.trades["pnl"].sum()), abs=0.1)
+    for name in ("worst", "best"):
+        assert [value(cell) for cell in column(trades, name)] == pytest.approx(year.trades[name].tolist(), abs=0.005)
+    assert column(trades, "exited")[-1] == "open"
+    paid = dict(zip(column(trades, "ended by"), column(trades, "short out"), strict=True))
+    assert [reason for reason, price in paid.items() if price.endswith("†")] == ["expiry"]
+    assert value(paid["expiry"]) == pytest.approx(year.trades.loc[year.trades["reason"] == "expiry", "settlement_price"].iloc[0], abs=0.005)
 
 
 def test_costs_by_leg_add_up_to_the_ledger(year: Run, year_page: str) -> None:
     (table,) = Page(year_page).section_tables["costs"]
     kinds = {"trading fees": "fees", "slippage": "slippage", "delivery fees": "settlement", "liquidation": "liquidation"}
+    assert table[0][1:] == ["long leg", "short leg", "total"]
     for row in table[1:5]:
-        assert value(row[4]) == pytest.approx(float(year.attribution[kinds[row[0]]].iloc[-1]), abs=0.005)
-        assert sum(map(value, row[1:4])) == pytest.approx(value(row[4]), abs=0.02)
+        assert value(row[3]) == pytest.approx(float(year.attribution[kinds[row[0]]].iloc[-1]), abs=0.005)
+        assert sum(map(value, row[1:3])) == pytest.approx(value(row[3]), abs=0.02)
     traded = (year.fills["quantity"].abs() * year.fills["price"]).sum()
-    assert value(table[6][4]) == pytest.approx(traded, abs=0.01)
-    assert value(table[7][4]) == pytest.approx(1e4 * value(table[5][4]) / traded, abs=0.006)
+    assert value(table[6][3]) == pytest.approx(traded, abs=0.01)
+    assert value(table[7][3]) == pytest.approx(1e4 * value(table[5][3]) / traded, abs=0.006)
+    assert f"{table[7][3].removeprefix('−')} basis points of all that was traded." in year_page
 
 
 def test_what_a_venue_absorbs_stands_apart_from_the_fees() -> None:
@@ -242,6 +202,8 @@ def test_what_a_venue_absorbs_stands_apart_from_the_fees() -> None:
     assert row.elsewhere == pytest.approx(500.0)
     assert row.total == pytest.approx(float(run.attribution["liquidation"].iloc[-1]))
     assert "elsewhere" in render_table(run)
+    (table,) = Page(render_html(run)).section_tables["costs"]
+    assert table[0][1:] == ["long leg", "short leg", "elsewhere", "total"]
 
 
 def test_liquidations_say_when_why_and_what_they_cost(year: Run, year_page: str) -> None:
@@ -439,7 +401,9 @@ def test_drawing_leaves_matplotlib_as_it_was_and_gives_the_same_bytes(year: Run,
 def test_a_figure_takes_the_colours_of_the_page(year_page: str) -> None:
     drawings = "".join(figure_texts(year_page))
     colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", drawings))
-    assert colours - {"none"} <= {f"var(--{name}, {light})" for name, (light, _) in style.COLOURS.items()}
+    hatches = {colour for colour in colours if re.fullmatch(r"url\(#[\w-]+\)", colour)}
+    assert hatches
+    assert colours - hatches - {"none"} <= {f"var(--{name}, {light})" for name, (light, _) in style.COLOURS.items()}
     for name, (_, dark) in style.COLOURS.items():
         assert f"--{name}: {dark};" in year_page
 
@@ -456,7 +420,7 @@ def test_text_from_the_run_is_escaped() -> None:
     run.premium_label = 'premium of "<i>"'
     page = Page(render_html(run))
     assert page.references
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1, "the page's own"
     assert "<b>&Carry" in page.texts["h1"]
 
 
@@ -465,9 +429,15 @@ def test_six_years_of_hours_and_five_thousand_trades_stay_below_three_megabytes(
     text = render_html(run)
     assert len(text.encode()) < 3_000_000
     page = Page(text)
-    assert len(page.section_tables["trades"][1]) == 5001
-    assert text.count('class="beyond"') == 4800 + len(run.liquidations) - 200
-    assert "Printed: the first 200 of 5,000 rows." in text
+    shown = page.section_tables["trades"][1]
+    assert len(shown) == 2001
+    numbers = [int(value(number)) - 1 for number in column(shown, "#")]
+    assert numbers == sorted(numbers)
+    sizes = run.trades["pnl"].abs()
+    assert sizes.iloc[numbers].min() >= sizes.drop(index=numbers).max()
+    assert text.count('class="beyond"') == 1800 + len(run.liquidations) - 200
+    assert "Printed: the first 200 of 2,000 rows." in text
+    assert "Shown: the 2,000 largest gains and losses of 5,000 trades. All of them: result.trades, or --json." in text
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=list(SHAPES))
@@ -552,6 +522,7 @@ def test_the_json_has_the_keys_of_the_design(year: Run) -> None:
     document = to_dict(year)
     required = ["strategy", "params", "dataset", "capital", "start", "end", "bars", "metrics", "attribution", "final_equity", "trades"]
     more = {"version", "quote", "execution", "fills", "liquidations", "notes", "daily", "baselines", "baselines_left_out"}
+    more |= {"by_regime", "regimes_left_out", "sensitivity", "quality", "reproduce"}
     assert set(required) | more == set(document)
     (event,) = document["liquidations"]
     assert (event["top_up"], event["kept_reason"], event["time"][-1]) == (7890.5, "expiry", "Z")
@@ -559,7 +530,7 @@ def test_the_json_has_the_keys_of_the_design(year: Run) -> None:
     assert list(document["attribution"]) == list(SOURCES)
     trade = (
         "entered_at exited_at side contract quantity entry_long entry_short exit_long exit_short settlement_price entry_premium exit_premium"
-        " reason pnl attribution"
+        " reason pnl worst best attribution"
     )
     assert all(list(row) == trade.split() for row in document["trades"])
     assert sum(document["attribution"].values()) == pytest.approx(document["final_equity"] - document["capital"])
@@ -613,7 +584,7 @@ def test_a_run_without_baselines_says_why_or_nothing() -> None:
     run.baselines, run.baseline_curves = pd.DataFrame(), pd.DataFrame()
     page = Page(render_html(run))
     assert page.section_tables["baselines"] == []
-    assert len(page.labels) == 3
+    assert len(page.labels) == FIGURES["one trade"] - 1
     assert "always-on funding carry is left out" in render_html(run)
     assert "this run" not in render_table(run)
     assert to_dict(run)["baselines"] == []
@@ -664,13 +635,14 @@ def test_several_rules_have_names_in_every_table_and_no_premium() -> None:
     run.correlation = pd.DataFrame([[1.0, -0.25], [-0.25, np.nan]], index=labels, columns=labels)
     text = render_html(run)
     page = Page(text)
-    assert set(page.section_tables) == SECTIONS - {"premium"} | {"rules", "liquidations"}
+    assert set(page.section_tables) == set(SECTIONS) - {"premium", "luck"}
     rules, correlation = page.section_tables["rules"]
     assert correlation == [["", "AlwaysOn 2", "CashAndCarry"], ["AlwaysOn 2", "1.00", "−0.25"], ["CashAndCarry", "−0.25", "–"]]
     assert rules[0] == ["rule", "capital", "final equity", "PnL", "max drawdown", "trades"]
     assert rules[2] == ["CashAndCarry", "400,000.00", "399,000.00", "−1,000.00", "2.00%", "0"]
     happened, helped = page.section_tables["liquidations"]
     trades = page.section_tables["trades"][1]
+    assert "All have the side +1." in text
     for rows, place in ((happened, 0), (helped, 0), (trades, 1)):
         assert rows[0][place] == "rule"
         assert rows[1][place] == "AlwaysOn 2"

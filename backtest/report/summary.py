@@ -7,8 +7,9 @@ rather than hidden. A bar belongs to the instant before its stamp: the bar stamp
     assert abs(table.residual) < 1e-9 * result.capital
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import pandas as pd
 
@@ -170,6 +171,25 @@ def attribution_by_year(result: Reportable) -> pd.DataFrame:
     return years.T
 
 
+def funding_by_month(result: Reportable) -> "pd.Series[float]":
+    """Funding received (paid: negative) in each month of the run that had any, or all of them between the first and the last; empty without funding."""
+    ledger = result.attribution
+    if "funding" not in ledger.columns or not ledger["funding"].to_numpy().any():
+        return pd.Series(dtype=float, index=pd.PeriodIndex([], freq="M"))
+    ends = ledger["funding"].groupby(belongs_to(ledger.index).tz_localize(None).to_period("M")).last()
+    cash = ends.diff().fillna(ends.iloc[0])
+    return cash.rename("funding")
+
+
+def break_even(factors: Sequence[float], values: Sequence[float], level: float) -> float | None:
+    """The multiple of the costs at which a figure first falls to a level, on the straight line between two runs; None if it doesn't."""
+    pairs = list(zip(factors, values, strict=True))
+    for (left, above), (right, below) in itertools.pairwise(pairs):
+        if above > level >= below:
+            return left + (right - left) * (above - level) / (above - below)
+    return None
+
+
 def drawdown(result: Reportable) -> "pd.Series[float]":
     """Fall from the running peak as a fraction ≤ 0 at every close; the capital is the first peak."""
     return result.equity / result.equity.cummax().clip(lower=result.capital) - 1
@@ -250,8 +270,10 @@ def traded_notional(result: Reportable) -> dict[str, float]:
 def liquidations(result: Reportable) -> list[Liquidation]:
     """Every forced close, in time order."""
     names = [item.name for item in fields(Liquidation) if item.name in result.liquidations.columns]
-    rows = [Liquidation(**{str(name): row[name] for name in names}) for row in result.liquidations.to_dict("records")]
-    return [replace(row, trade=int(row.trade) + 1) for row in rows]
+    columns = [result.liquidations[name].tolist() for name in names if name != "trade"]
+    trades = [number + 1 for number in result.liquidations["trade"].astype(int).tolist()]
+    named = [name for name in names if name != "trade"]
+    return [Liquidation(**dict(zip(named, row, strict=True)), trade=trade) for trade, *row in zip(trades, *columns, strict=True)]
 
 
 def several_rules(table: pd.DataFrame) -> bool:
@@ -296,7 +318,7 @@ def sought_words(events: Sequence[Liquidation]) -> str:
     """Of how many liquidations it was sought what a top-up would have saved, where not of all."""
     asked = [known(event.top_up) for event in events if event.action == "liquidation"]
     if asked and not any(asked):
-        return " Both hang on the cash of the book's other rules here, and are not told."
+        return " Both hang on the cash of the book's other rules or its reserve here, and are not told."
     return "" if all(asked) else f" Both were sought for the {sum(asked):,} dearest of {len(asked):,} only."
 
 
