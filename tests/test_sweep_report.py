@@ -89,7 +89,7 @@ def made(
         "strategy": "PremiumCarry", "varied": dict(varied), "fixed": {"leverage": 2}, "combinations": ran, "table": table, "daily": daily,
         "invalid": pd.DataFrame({"why": [why(one) for one in refused]}, index=index_of(names, [tuple(map(labelled, one.values())) for one in refused]), dtype=object),
         "dataset": DatasetInfo("sample", "ab12" * 16, simulated=simulated, path="sample"), "capital": 1e5, "quote": "USDT", "start": clock[0], "end": clock[-1],
-        "trials": len(ran), "baseline": cash, "luck": luck_of(np.array(curves), ran, baseline=cash.to_numpy(), name="T-bills"), "seconds": 12.3,
+        "trials": len(ran), "baseline": cash, "idle": 0.0 * cash + 1e5, "luck": luck_of(np.array(curves), ran, baseline=cash.to_numpy(), name="T-bills"), "seconds": 12.3,
     }  # fmt: skip
     return SimpleNamespace(**(facts | more))
 
@@ -362,7 +362,7 @@ def test_the_heat_map_marks_the_chosen_its_plateau_and_the_holes() -> None:
     axes = sweep_figures.heat_map(small(), "enter", "exit")
     figure = axes.figure
     written = texts(figure)
-    assert "Sharpe" in written
+    assert "Sharpe over cash" in written
     assert [one for one in written if re.fullmatch(r"−?\d\.\d\d", one) and one in ("1.85", "2.00", "1.00", "−0.50")] == [
         "1.85",
         "2.00",
@@ -758,7 +758,7 @@ def test_a_search_tells_its_trials() -> None:
     assert marks["best so far"].tolist() == [0.5, 0.5, 2.0, 2.0]
     assert len(marks["refused, or without a value"]) == 1
     assert "by luck alone" in " ".join(texts(figure))
-    assert sweep_lines.describe_history(search) == "Sharpe of 4 trials in their order; the best, 2.00, was found in trial 3."
+    assert sweep_lines.describe_history(search) == "Sharpe over cash of 4 trials in their order; the best, 2.00, was found in trial 3."
     assert sweep_lines.describe_history(looked_for([math.nan])) == "1 trials, none of them with a value."
     page = Page(render_sweep_page(search))
     assert "search" in page.ids
@@ -859,7 +859,7 @@ def test_a_window_far_from_all_others_does_not_squeeze_them() -> None:
     forward.windows["out_of_sample"] = [0.1 * number for number in range(9)] + [300.0]
     figure = forward_figures.stability_figure(forward)
     assert figure.axes[0].get_ylim()[1] < 12.0
-    assert "Sharpe of what was chosen, in training and in its test; 1 farther out than the axis, at its edge" in texts(figure)
+    assert "Sharpe over cash of what was chosen, in training and in its test; 1 farther out than the axis, at its edge" in texts(figure)
     assert forward_figures.visible(np.array([1.0, 900.0])) == (-math.inf, math.inf)
 
 

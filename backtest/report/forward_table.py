@@ -168,7 +168,7 @@ def _windows(forward: WalkForward) -> list[str]:
         rows.append(f"{window:<{NUMBER}}{dates:<{DATES}}{text:<{CHOSEN}}{figures}{money(row['equity'], width=MONEY - 1):>{MONEY}}")
     if len(rows) > 2 * ENDS + 1:
         rows = [*rows[:ENDS], f"... {len(rows) - 2 * ENDS:,} more, in forward.windows ...", *rows[-ENDS:]]
-    return [f"Windows: {label} of what was chosen, in training (in) and in its test (out)", head, "-" * WIDTH, *rows]
+    return [f"{label[:1].upper()}{label[1:]} of what was chosen, in training (in) and its test (out)", head, "-" * WIDTH, *rows]
 
 
 def _luck(title: str, luck: object) -> list[str]:
