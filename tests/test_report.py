@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -797,3 +798,29 @@ def test_the_file_that_a_link_names_is_replaced_and_the_link_stays(tmp_path: Pat
     assert os.readlink(link) == "deep/file"
     assert (file.is_symlink(), file.read_text(encoding="utf-8")) == (False, "new")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "file", "link"]
+
+
+def test_of_many_liquidations_lines_are_spread_over_all() -> None:
+    run = make_run(liquidation=True)
+    one = run.liquidations.iloc[0]
+    times = pd.date_range(run.start, run.end, periods=341)
+    run.liquidations = pd.DataFrame([one] * len(times)).assign(time=times).reset_index(drop=True)
+    axes = figures.equity_figure(run).axes[0]
+    dotted = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "--"]
+    days = [figures.days_since_1970(time) for time in (times[0], times[170], times[-1])]
+    assert len([place for place in dotted if place >= days[0]]) == 20
+    assert (min(dotted[-20:]), max(dotted[-20:])) == pytest.approx((days[0], days[2]))
+    assert 9 <= sum(place < days[1] for place in dotted[-20:]) <= 10
+    assert "dotted: 20 of 341 liquidations" in axes.get_title(loc="left")
+
+
+def test_rows_of_reasons_below_the_premium_have_room() -> None:
+    """However many reasons there are, the labels of their rows don't touch."""
+    run = make_run(bars=24 * 730, trades=700)
+    reasons = [*summary.REASONS] * 50
+    run.trades["reason"] = reasons[: len(run.trades)]
+    figure = figures.premium_figure(run)
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in figure.axes[1].get_yticklabels()]
+    assert len(boxes) == len(summary.REASONS) + 1
+    assert all(upper.y0 >= lower.y1 - 1.0 for upper, lower in pairwise(boxes))

@@ -60,8 +60,10 @@ def reasons_in(result: Reportable) -> list[str]:
 
 
 def draw_forced(axes: "Axes", result: Reportable) -> None:
-    """A line at each liquidation, as far as they can be told apart."""
-    for event in liquidations(result)[:MARKED_LIQUIDATIONS]:
+    """A line at each liquidation; of many at some, spread evenly over their order."""
+    events = liquidations(result)
+    for place in np.unique(np.linspace(0, len(events) - 1, min(len(events), MARKED_LIQUIDATIONS)).astype(int)):
+        event = events[place]
         axes.axvline(days_since_1970(event.time), color=style.colour("red"), linewidth=0.9, linestyle=(0, (2, 2)), zorder=1.5)
 
 
@@ -70,7 +72,7 @@ def forced_note(result: Reportable) -> str:
     events = liquidations(result)
     if not events:
         return ""
-    return f"; dotted: {'' if len(events) <= MARKED_LIQUIDATIONS else f'the first {MARKED_LIQUIDATIONS} of '}{forced_words(events)}"
+    return f"; dotted: {'' if len(events) <= MARKED_LIQUIDATIONS else f'{MARKED_LIQUIDATIONS} of '}{forced_words(events)}"
 
 
 def about(result: Reportable) -> str:

@@ -38,14 +38,16 @@ MARKS: dict[str, tuple[str | tuple[int, int, float], str]] = {
 }
 MARKED_TRADES = 150
 SHADED_TRADES = 600
+ROW = 0.2  # inches of a row of ticks
 
 
 def premium_figure(result: Reportable) -> "Figure":
     """The premium with the spans that were held, where trades began, and where and why they ended."""
     with style.house_style():
         many = len(result.trades) > MARKED_TRADES
-        figure = style.new_figure(4.4 if many else 3.8)
-        axes = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1]) if many else np.array([figure.add_subplot()])
+        below = ROW * len(event_rows(result)) + 0.2 if many else 0.0  # inches
+        figure = style.new_figure(3.8 + below)
+        axes = figure.subplots(2, 1, sharex=True, height_ratios=[3.3, below]) if many else np.array([figure.add_subplot()])
         draw_premium(axes[0], result)
         if many:
             draw_ticks(axes[1], result)
