@@ -73,7 +73,7 @@ def baselines_of(result: Result) -> Baselines:
 def baselines_of_book(result: BookResult) -> Baselines:
     """The baselines of several rules on one capital: where they trade several assets, spot and carry of each for equal parts of the capital."""
     parts = [one._prepared for one in result.results.values()]
-    return _usual(parts, result._execution, result.start, result.capital, lambda factor: book_at_costs(result, factor))
+    return _usual(parts, result._execution, result.start, result.capital, lambda factor: at_costs(result, factor))
 
 
 def _usual(
@@ -257,49 +257,32 @@ def slot_of(rule: Rule, kind: Kind, otherwise: int) -> int:
 # ---------------------------------------------------------------- the same run at other costs
 
 
-def at_costs(result: Result, factor: float) -> Baseline:
+def at_costs(result: Result | BookResult, factor: float) -> Baseline:
     """The same run, signals and decisions' rules as they were, at none of its costs (0) or at a multiple. ParameterError where that ruins all numbers."""
-    return Baseline(run_at_costs(result, factor).equity, told_costs(result._prepared.execution, factor))
+    execution = result._execution if isinstance(result, BookResult) else result._prepared.execution
+    return Baseline(again(result, factor).equity, told_costs(execution, factor))
 
 
-def book_at_costs(result: BookResult, factor: float) -> Baseline:
-    """The same book at none of its costs (0) or at a multiple. ParameterError where that ruins all numbers."""
-    return Baseline(book_run_at_costs(result, factor).equity, told_costs(result._execution, factor))
-
-
-def run_at_costs(result: Result, factor: float) -> Result:
+def again(result: Result | BookResult, factor: float) -> Result | BookResult:
     """The same run at a multiple of its costs. ParameterError where that ruins all numbers."""
-    prepared = with_costs(result._prepared, factor)
-    return finished(result._strategy, prepared, result.capital, simulate(prepared, result.capital))
+    changed = [with_costs(one._prepared, factor) for one in result._runs.values()]
+    if isinstance(result, BookResult):
+        return finished_book(result._book, changed, result._execution, result.capital)
+    return finished(result._strategy, changed[0], result.capital, simulate(changed[0], result.capital))
 
 
-def book_run_at_costs(result: BookResult, factor: float) -> BookResult:
-    """The same book at a multiple of its costs. ParameterError where that ruins all numbers."""
-    prepared = [with_costs(one._prepared, factor) for one in result.results.values()]
-    return finished_book(result._book, prepared, result._execution, result.capital)
-
-
-def sensitivity_of(result: Result) -> pd.DataFrame:
+def sensitivity_of(result: Result | BookResult) -> pd.DataFrame:
     """The same run at each of `FACTORS` times its costs, a row each; factor 1 is the run itself. A factor that ends in a `CarryError` is left out.
 
     factor, final_equity, total_return, sharpe, max_drawdown, trades (an open one included), liquidations. What is multiplied is told by `with_costs`.
     """
-    return _at_factors(result, lambda factor: run_at_costs(result, factor))
-
-
-def sensitivity_of_book(result: BookResult) -> pd.DataFrame:
-    """The same book at multiples of its costs, as `sensitivity_of`: those of all its rules."""
-    return _at_factors(result, lambda factor: book_run_at_costs(result, factor))
-
-
-def _at_factors(result: Result | BookResult, again: Callable[[float], Result | BookResult]) -> pd.DataFrame:
     rows = []
     for factor in FACTORS:
         try:
-            one = result if factor == 1.0 else again(factor)
+            one = result if factor == 1.0 else again(result, factor)
         except CarryError:
             continue
-        logs = [part._log for part in (one.results.values() if isinstance(one, BookResult) else [one])]
+        logs = [part._log for part in one._runs.values()]
         figures = metrics.return_statistics(one.equity, one.start, one.capital)
         rows.append(
             {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from backtest import exposure, ledger, metrics, provenance, quality, regimes
+from backtest import exposure, ledger, metrics, provenance
 from backtest import kernels as k
 from backtest.book import Book
 from backtest.execution import Execution
@@ -42,12 +42,15 @@ class BookResult(Finished):
         self._book, self._reserve, self._execution = book, reserve, execution
         self.results, self.capital = results, capital
         first = next(iter(results.values()))
-        self._market = first._prepared.market
         self.strategy = f"Book of {len(results)} rules" if len(results) > 1 else f"Book of {next(iter(results))}"
         self.params = {label: described(one) for label, one in results.items()}
         self.dataset, self.start, self.end, self.bars, self.quote = first.dataset, first.start, first.end, first.bars, first.quote
         for label, one in results.items():  # alone it would be another run: cash, margin and limits are the book's
             one.command = f"{self.reproduce}\nresult = result.results[{label!r}]"
+
+    @property
+    def _runs(self) -> dict[str, Result]:
+        return self.results
 
     @cached_property
     def equity(self) -> pd.Series:
@@ -207,36 +210,11 @@ class BookResult(Finished):
         """What was at risk at each bar's close, of all rules together; margin_use and distance are those of the leg that is nearest to its liquidation."""
         return exposure.together([one.exposure for one in self.results.values()], self.equity)
 
-    @cached_property
-    def _regimes(self) -> regimes.Regimes:
-        rules = [one._prepared.rule for one in self.results.values()]
-        return regimes.regimes_of(self._market, rules, self.equity, self.capital, self.positions, self.trades)
-
-    @property
-    def by_regime(self) -> pd.DataFrame | None:
-        """A row a regime of the market, where all rules trade one asset; None where regimes can't be told (`regimes_left_out` says why)."""
-        return self._regimes.table
-
-    @property
-    def regimes_left_out(self) -> str:
-        """Why there is no `by_regime`; empty where there is one."""
-        return self._regimes.left_out
-
-    @cached_property
-    def quality(self) -> pd.DataFrame:
-        """A row an instrument of any rule's legs: bars, holes, stale closes, missing funding, quotes and marks that the data have."""
-        return quality.table(self._market, [one._prepared.rule for one in self.results.values()])
-
     @property
     def reproduce(self) -> str:
         """The lines of Python that make the run again."""
         changes = next(iter(self.results.values()))._prepared.changes
         return self.command or provenance.lines(self._book, self._market, capital=self.capital, execution=self._execution, changes=changes)
-
-    def _at_costs(self) -> pd.DataFrame:
-        from backtest.baselines import sensitivity_of_book
-
-        return sensitivity_of_book(self)
 
     def _made_beside(self) -> "Baselines":
         from backtest.baselines import baselines_of_book

@@ -37,8 +37,7 @@ def portfolio_of(result: Result | BookResult, *, flows: bool = False) -> "vector
     """
     import vectorbt
 
-    runs = result.results if isinstance(result, BookResult) else {"": result}
-    market = next(iter(runs.values()))._prepared.market
+    runs, market = result._runs, result._market
     for one in runs.values():
         refuse_coins(one, market)
     orders = pd.concat([orders_of(one).assign(rule=label) for label, one in runs.items()], ignore_index=True)
@@ -60,9 +59,8 @@ def portfolio_of(result: Result | BookResult, *, flows: bool = False) -> "vector
 
 def flows_of(result: Result | BookResult) -> pd.DataFrame:
     """What a Portfolio of the fills doesn't have: cumulated cash at every bar's close; `other` is what venues absorbed, less transfers between wallets."""
-    runs = result.results.values() if isinstance(result, BookResult) else [result]
     paid = np.zeros(result.bars)
-    for one in runs:
+    for one in result._runs.values():
         orders = orders_of(one)
         paid += np.bincount(orders["bar"], orders["fee"], result.bars)
     table = result.attribution

@@ -101,10 +101,10 @@ def is_ours(value: object) -> bool:
 def told_leg(leg: Leg, market: Market) -> str:
     """A leg as one asks the market for it."""
     if not leg.chain:
-        return f"market.leg({quoted(leg.contracts[0])})" if leg == known_leg(market, leg.contracts[0]) else UNTOLD
+        return f"market.leg({quoted(leg.contracts[0])})" if known(market, leg) else UNTOLD
     first = market.instruments.get(leg.contracts[0])
-    own = {"min_days": leg.min_days, "nth": leg.nth}
-    asked = {name: value for name, value in own.items() if value != {"min_days": 0.0, "nth": 1}[name]}
+    usual = {"min_days": 0.0, "nth": 1}
+    asked = {name: getattr(leg, name) for name, value in usual.items() if getattr(leg, name) != value}
     for more in ((), ("base",), ("base", "venue"), ("base", "venue", "quote")):
         choice: dict[str, Any] = asked | {name: getattr(first, name, None) for name in more}
         try:
@@ -116,9 +116,10 @@ def told_leg(leg: Leg, market: Market) -> str:
     return UNTOLD
 
 
-def known_leg(market: Market, name: str) -> Leg | None:
-    """The market's own leg of that name, if it has one."""
-    return market.leg(name) if name in market.instruments else None
+def known(market: Market, leg: Leg) -> bool:
+    """Whether a leg of one instrument is the market's own."""
+    name = leg.contracts[0]
+    return name in market.instruments and leg == market.leg(name)
 
 
 def told_book(book: Book, market: Market) -> str:

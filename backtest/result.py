@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from backtest.baselines import Baselines
     from backtest.book_result import BookResult
+    from backtest.book_result import BookResult
     from backtest.luck import Luck
     from backtest.report.protocol import Reportable
 
@@ -118,13 +119,45 @@ class Finished:
         """Which of the usual baselines can't be made of this market or run, and why."""
         return self._beside.left_out
 
-    def _at_costs(self) -> pd.DataFrame:
+    @property
+    def _runs(self) -> dict[str, "Result"]:
+        """The run of each rule by its label; of one rule alone itself."""
         raise NotImplementedError
+
+    @property
+    def _market(self) -> Market:
+        return next(iter(self._runs.values()))._prepared.market
+
+    @property
+    def _rules(self) -> list[Rule]:
+        return [one._prepared.rule for one in self._runs.values()]
+
+    @cached_property
+    def _regimes(self) -> regimes.Regimes:
+        run = cast("Result | BookResult", self)
+        return regimes.regimes_of(self._market, self._rules, run.equity, run.capital, run.positions, run.trades)
+
+    @property
+    def by_regime(self) -> pd.DataFrame | None:
+        """A row a regime of the market: its share of the time, PnL, trades entered; None where regimes can't be told (`regimes_left_out` says why)."""
+        return self._regimes.table
+
+    @property
+    def regimes_left_out(self) -> str:
+        """Why there is no `by_regime`; empty where there is one."""
+        return self._regimes.left_out
+
+    @cached_property
+    def quality(self) -> pd.DataFrame:
+        """A row an instrument of the legs: bars, holes, stale closes, missing funding, quotes and marks that the data have."""
+        return quality.table(self._market, self._rules)
 
     @cached_property
     def sensitivity(self) -> pd.DataFrame:
         """The same run at multiples of its costs of trading, a row each: factor, final_equity, total_return, sharpe, max_drawdown, trades, liquidations."""
-        return self._at_costs()
+        from backtest.baselines import sensitivity_of
+
+        return sensitivity_of(cast("Result | BookResult", self))
 
     def plot(self, ax: "Axes | None" = None, *, log: bool | None = None) -> "Axes":
         """Draw the equity, as `bt.plot_equity` does."""
@@ -239,29 +272,14 @@ class Result(Finished):
             "hedged_share": self.hedged_share,
         }
 
+    @property
+    def _runs(self) -> dict[str, "Result"]:
+        return {"": self}
+
     @cached_property
     def exposure(self) -> pd.DataFrame:
         """What was at risk at each bar's close: long_notional, short_notional (signed cash), gross, net (of equity), margin_use, distance (to liquidation)."""
         return exposure.table(self._prepared, self._log, self.positions, self.equity)
-
-    @cached_property
-    def _regimes(self) -> regimes.Regimes:
-        return regimes.regimes_of(self._prepared.market, [self._prepared.rule], self.equity, self.capital, self.positions, self.trades)
-
-    @property
-    def by_regime(self) -> pd.DataFrame | None:
-        """A row a regime of the market: its share of the time, PnL, trades entered; None where the market can't tell regimes (`regimes_left_out` says why)."""
-        return self._regimes.table
-
-    @property
-    def regimes_left_out(self) -> str:
-        """Why there is no `by_regime`; empty where there is one."""
-        return self._regimes.left_out
-
-    @cached_property
-    def quality(self) -> pd.DataFrame:
-        """A row an instrument of the rule's legs: bars, holes, stale closes, missing funding, quotes and marks that the data have."""
-        return quality.table(self._prepared.market, [self._prepared.rule])
 
     @cached_property
     def entry_curves(self) -> pd.DataFrame | None:
@@ -275,11 +293,6 @@ class Result(Finished):
         return self.command or provenance.lines(
             self._strategy, prepared.market, capital=self.capital, execution=prepared.execution, changes=prepared.changes
         )
-
-    def _at_costs(self) -> pd.DataFrame:
-        from backtest.baselines import sensitivity_of
-
-        return sensitivity_of(self)
 
     @property
     def hedged_share(self) -> float:

@@ -180,9 +180,8 @@ def written(found: argparse.Namespace, report: str) -> Iterator[Callable[[View, 
 
     Raises ParameterError and StorageError for a place that can't be written, before anything runs.
     """
-    page, out = Path(check_place("--report", found.report) or report), sys.stdout
+    page, out = Path(check_place("--report", report if found.report is None else found.report) or report), sys.stdout
     alone = check_place("--json", found.json) == STANDARD_OUTPUT
-    check_place("--report", str(page))
 
     def put(view: View, table: str) -> None:
         if not alone:
@@ -209,9 +208,9 @@ def say(text: str) -> None:
 
 def check_place(option: str, path: str | None) -> str | None:
     """The path of a file to be written. ParameterError for none at all, StorageError for a folder and for one in which nothing can be made."""
-    if path is None or path == STANDARD_OUTPUT:
+    if path is None or (path == STANDARD_OUTPUT and option == "--json"):
         return path
-    if not path.strip():
+    if path.strip() in ("", STANDARD_OUTPUT):
         raise ParameterError(f'{option} needs the path of a file: {option}="{path}"; name one, or leave {option} out')
     file = Path(path)
     around = next(folder for folder in file.absolute().parents if folder.exists() or folder == folder.parent)

@@ -106,9 +106,10 @@ class Sweep:
         return Best(self.combinations[place], self.table.iloc[place], self.luck)
 
     def run(self, **parameters: Any) -> "Result":
-        """The whole run of the best combination, which carries the odds that it is so by luck into its report; or of the one with these parameters.
+        """The whole run of the best combination, which carries the odds that it is so by luck into its report; or of the one with these parameters, for the rest
+        those of the best.
 
-        Raises ParameterError for parameters that this sweep doesn't have.
+        Raises ParameterError for a combination that this sweep doesn't have.
         """
         from backtest.simulate import run
 
@@ -119,10 +120,14 @@ class Sweep:
                 raise ParameterError(
                     f'"{key}" does not vary in this sweep: {key}={shown(parameters[key])}; {did_you_mean(key, list(self.varied))}'
                 )
-        best = self.best
-        _, made, changes = self.grid.rule({**best.parameters, **parameters})
+        rest = {} if set(parameters) == set(self.varied) else self.best.parameters  # the odds take their time
+        chosen = {**rest, **parameters}
+        if not any(dict(one) == chosen for one in self.combinations):
+            told = ", ".join(f"{key}={shown(value)}" for key, value in chosen.items())
+            raise ParameterError(f"this sweep has no combination {told}; choose one of sweep.table, or run it with bt.run")
+        _, made, changes = self.grid.rule(chosen)
         result = run(made, self.grid.market, capital=self.capital, execution=self.grid.execution, **changes)
-        result.luck = best.luck if not parameters else None
+        result.luck = None if parameters else self.luck
         return result
 
     def heat_map(self, x: str, y: str, by: str = metrics.RANKED, at: Mapping[str, Any] | None = None, ax: "Axes | None" = None) -> "Axes":

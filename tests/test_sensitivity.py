@@ -10,7 +10,7 @@ from markets import FAR, FREE, PERP, SPOT, ether, flat, load, only, path, perpet
 
 import backtest as bt
 from backtest import baselines
-from backtest.baselines import FACTORS, SENSITIVITY, book_at_costs
+from backtest.baselines import FACTORS, SENSITIVITY, at_costs
 from backtest.errors import ParameterError
 from backtest.metrics import return_statistics
 
@@ -129,7 +129,7 @@ def test_a_book_counts_the_trades_and_liquidations_of_all_rules(market: bt.Marke
     assert found.loc[1.0, "liquidations"] == (result.fills["action"] == "liquidation").sum() > 0
     assert found.loc[1.0, "final_equity"] == result.equity.iloc[-1]
     for factor in (0.0, 0.5, 3.0):
-        assert found.loc[factor, "final_equity"] == book_at_costs(result, factor).equity.iloc[-1]
+        assert found.loc[factor, "final_equity"] == at_costs(result, factor).equity.iloc[-1]
         other = bt.run(bt.Book(rules, shares=(0.3, 0.3, 0.3)), market, execution=at(factor))
         assert found.loc[factor, "final_equity"] == pytest.approx(other.equity.iloc[-1], rel=1e-12)
         assert found.loc[factor, "trades"] == len(other.trades)
