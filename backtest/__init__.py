@@ -180,6 +180,10 @@ if "pdoc" in sys.modules:  # it shows what stands in the module, and asks for no
     globals().update({name: getattr(import_module(module), name) for name, module in _COMPILED.items()})
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     if name in _COMPILED:
         return getattr(import_module(_COMPILED[name]), name)

@@ -180,7 +180,7 @@ def bills(market: Market, capital: float) -> Baseline:
     if len(known) == 0:
         raise DataError(f"the series {RISK_FREE} of dataset {market.info.name} is not known in this period; import a longer one")
     earned = np.concatenate([[0.0], np.cumsum(np.nan_to_num(rates) * market.years)])
-    told = f"the capital earns the dataset's {RISK_FREE}, {earned[-1] / market.years.sum():.2%} a year on average, compounded daily"
+    told = f"the capital earns the dataset's {RISK_FREE}, {earned[-1] / market.years.sum():.2%} a year on average, compounded daily (idle cash of a run: at its fills)"
     if known[0] > 0:
         told += f"; nothing before {market.clock[known[0] - 1]:%Y-%m-%d}, as it was not known yet"
     return Baseline(pd.Series(capital * daily_compounded(market, earned), index=market.clock, name="equity"), told)

@@ -25,7 +25,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def table(market: Market, rules: Sequence[Rule]) -> pd.DataFrame:
-    """A row an instrument of the rules' legs that has bars within the run, in the order of the legs and of expiry.
+    """A row an instrument of the rules' legs, in the order of the legs and of expiry.
 
     start, end: stamps of its first and last bar (a bar is one with a close). expected: ticks of the market's clock from its first bar to its expiry or the run's
     end. longest_hole: the longest time from one of its bars to the next, or from the last to its expiry or the run's end, where that is longer than its usual bar;

@@ -151,7 +151,7 @@ def test_bills_earn_what_was_known_and_compound_at_midnight() -> None:
     assert row["final_equity"] == near(first * 1.002**2 * 1.0005)
     assert row["max_drawdown"] == 0.0
     assert row["what"] == (
-        f"the capital earns the dataset's risk_free, {(12 * 0.365 + 54 * 0.73) / 78:.2%} a year on average, compounded daily; "
+        f"the capital earns the dataset's risk_free, {(12 * 0.365 + 54 * 0.73) / 78:.2%} a year on average, compounded daily (idle cash of a run: at its fills); "
         "nothing before 2024-03-01, as it was not known yet"
     )
 

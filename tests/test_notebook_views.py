@@ -173,7 +173,8 @@ def test_runs_of_every_shape_have_a_card(shape: dict[str, Any]) -> None:
 def test_no_combination_of_a_sweep_is_best_without_its_odds(views: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = texts(views["sweep"]._repr_html_())
     assert any(text.startswith("How much of the best of 9 to believe: enter=") for text in seen)
-    assert any(text.startswith("The 9 highest Sharpe ratios of 9") for text in seen)
+    assert any(text.startswith("The 9 with the highest Sharpe over cash, of 9") for text in seen)
+    assert "Sharpe over cash of the best" in seen
     monkeypatch.setattr(notebook, "QUICK", 0)
     fresh = replace(views["sweep"])
     seen = texts(fresh._repr_html_())
@@ -204,14 +205,16 @@ def test_names_from_outside_are_no_markup(market: Market) -> None:
     assert "other & more" in texts(card)
 
 
+class Ahead(bt.Strategy):
+    """Knows the next close."""
+
+    def rule(self, market: Market) -> bt.Rule:
+        """Long while the next close is higher."""
+        close = market.close(market.spot.contracts[0])
+        return bt.Rule(long=market.spot, signal=np.append(close[1:] / close[:-1] - 1.0, 0.0), enter=0.001, exit=0.0)
+
+
 def test_a_failed_check_says_it_loudly(market: Market) -> None:
-    class Ahead(bt.Strategy):
-        """Knows the next close."""
-
-        def rule(self, market: Market) -> bt.Rule:
-            close = market.close(market.spot.contracts[0])
-            return bt.Rule(long=market.spot, signal=np.append(close[1:] / close[:-1] - 1.0, 0.0), enter=0.001, exit=0.0)
-
     check = bt.check_causality(Ahead(), market)
     card = check._repr_html_()
     assert not check.passed
@@ -237,8 +240,9 @@ def test_what_has_no_card_is_told() -> None:
     assert not issubclass(TypeError, ParameterError)
 
 
-def test_cards_are_white_and_whole_in_a_dark_notebook(views: dict[str, Any], browser: Browser, tmp_path: Path) -> None:
-    body = "".join(f'<div class="jp-RenderedHTMLCommon">{html_of(view)}</div>' for view in views.values())
+def test_cards_are_white_and_whole_in_a_dark_notebook(views: dict[str, Any], market: Market, browser: Browser, tmp_path: Path) -> None:
+    shown = [*views.values(), bt.check_causality(Ahead(), market)]  # the card of a failed check has the longest texts
+    body = "".join(f'<div class="jp-RenderedHTMLCommon">{html_of(view)}</div>' for view in shown)
     path = tmp_path / "notebook.html"
     path.write_text(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>n</title><style>{NOTEBOOK}</style><body style="background:#111">{body}',

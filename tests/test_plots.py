@@ -344,6 +344,7 @@ def test_a_sweep_shows_the_best_before_a_cloud_and_with_the_odds(sweep: Any) -> 
     (cloud,) = [line for line in axes.lines if line.get_gid() == BEHIND]
     assert cloud.get_label() == f"{sweep.daily.shape[1] - len(shown)} others"
     assert f"best of {sweep.trials}" in axes.get_title()
+    assert "best by Sharpe over cash of" in axes.get_title()
     assert "deflated" in bt.plot_equity(sweep, Figure(figsize=(4, 3)).add_subplot()).get_title(), "however small, not without odds"
 
 
@@ -450,6 +451,41 @@ def test_tuned_and_stressed_runs_have_curves(market: Market, sweep: Any, result:
     assert [line.name for line in found.lines] == ["base", "gap=0.1"]
 
 
+@pytest.mark.parametrize("kind", ["waterfall", "years"])
+def test_a_second_attribution_on_a_small_axes_leaves_what_stands_there(kind: str) -> None:
+    axes = Figure(figsize=(3, 2.2)).add_subplot()
+    axes.text(0.1, 0.1, "mine")
+    bt.plot_attribution(make_run(trades=6), axes, kind=kind)
+    bt.plot_attribution(make_run(trades=6, liquidation=True), axes, kind=kind)
+    drawn(axes)
+    assert [text.get_text() for text in axes.texts].count("mine") == 1
+
+
+@pytest.mark.parametrize("factor", [1.2, 4.0, 60.0])
+def test_a_logarithmic_axis_has_ticks_however_little_it_spans(factor: float) -> None:
+    index = pd.date_range("2024-01-01", periods=50, freq="D", tz="UTC")
+    axes = bt.plot_equity(pd.Series(np.linspace(1000.0, 1000.0 * factor, 50), index), log=True)
+    drawn(axes)
+    low, high = axes.get_ylim()
+    assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) >= 3
+    assert not [text.get_text() for text in axes.get_yticklabels(minor=True) if text.get_text()]
+
+
+def test_liquidations_are_named_on_any_axes_of_a_figure() -> None:
+    run = make_run(trades=9, liquidation=True)
+    axes = Figure(figsize=(9, 4)).subplots(1, 2)
+    legend = bt.plot_exposure(run, axes[1]).get_legend()
+    assert legend is not None
+    assert "1 liquidation" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_the_margin_is_told_as_a_share_of_the_account() -> None:
+    run = make_run(trades=9)
+    assert bt.plot_exposure(run).get_title().endswith("exposure, % of equity; margin, % of the account")
+    run.exposure["margin_use"] = 0.0
+    assert bt.plot_exposure(run).get_title().endswith("exposure, % of equity")
+
+
 # ---------------------------------------------------------------- mistakes
 
 
@@ -479,6 +515,21 @@ def test_what_holds_no_equity_is_refused(market: Market, result: Any, sweep: Any
     path = tmp_path / "other.json"
     path.write_text(json.dumps({}), encoding="utf-8")
     refused("this is no run's JSON", lambda: bt.plot_drawdown(path), DataError)
+
+
+def test_what_begins_with_nothing_has_no_growth_and_no_drawdown(result: Any) -> None:
+    days = pd.date_range("2024-01-01", periods=3, tz="UTC")
+    pnl, lost = pd.Series([0.0, 5.0, 3.0], days, name="pnl"), pd.Series([-2.5, 5.0, 3.0], days, name="lost")
+    words = 'equity must begin above 0: "pnl" begins with 0; add the capital to a PnL'
+    refused(words, lambda: bt.plot_drawdown(pnl))
+    refused(words, lambda: bt.plot_drawdown({"run": result, "pnl": pnl}))
+    refused(words, lambda: bt.plot_equity([result, pnl]))
+    refused('"lost" begins with -2.5; add the capital to a PnL', lambda: bt.plot_drawdown(lost))
+    figure = Figure()
+    axes = figure.add_subplot()
+    refused(words, lambda: bt.plot_drawdown(pnl, axes))
+    assert not axes.lines
+    assert values_of(curves(bt.plot_equity(pnl))[0])[1].tolist() == [0.0, 5.0, 3.0], "alone it is cash"
 
 
 def test_a_logarithm_of_nothing_is_refused(result: Any) -> None:
@@ -514,6 +565,7 @@ def test_other_mistakes_have_their_sentences(market: Market, result: Any, sweep:
     )
     refused("plot_attribution needs a result of bt.run: it got a Gated; it has not been run", lambda: bt.plot_attribution(Gated()))
     refused('unknown kind of attribution "year"; did you mean "years"?', lambda: bt.plot_attribution(result, kind="year"))
+    refused("unknown kind of attribution \"['years']\"", lambda: bt.plot_attribution(result, kind=["years"]))  # type: ignore[arg-type]
     refused("plot_exposure needs a result of bt.run", lambda: bt.plot_exposure(sweep))
     refused("plot_heatmap needs a sweep, or a result of bt.run: it got 3", lambda: bt.plot_heatmap(3))
     refused(

@@ -296,6 +296,18 @@ def test_a_bar_counts_in_the_month_and_year_in_which_it_began() -> None:
     assert months[2].isna().all()
 
 
+def test_months_after_the_last_of_the_equity_have_no_return() -> None:
+    run = make_run(bars=24 * 400, trades=0)
+    stamps = pd.DatetimeIndex(run.equity.index)
+    run.equity = pd.Series(np.where(stamps <= pd.Timestamp("2023-03-01", tz="UTC"), 0.5, -0.5) * run.capital, index=stamps)
+    months = summary.monthly_returns(run)
+    assert months.loc[2023, [1, 2, 3]].tolist() == [-0.5, 0.0, -2.0]
+    assert months.loc[2023, list(range(4, 13))].isna().all()
+    assert months["year"].loc[2023] == pytest.approx(-1.5)
+    assert np.isnan(months["year"].loc[2024])
+    assert render_html(run)
+
+
 @pytest.mark.parametrize("unit", ["s", "us", "ns"])
 def test_months_compound_to_the_total_return_at_any_resolution_of_stamps(unit: Literal["s", "us", "ns"]) -> None:
     run = make_run(bars=24 * 500)

@@ -290,6 +290,19 @@ def test_without_a_margin_only_exposure_is_drawn_and_without_a_position_nothing(
     assert exposure_section(idle) is None
 
 
+def test_a_price_that_liquidates_nobody_has_no_distance() -> None:
+    run = make_run(bars=200, trades=1)
+    run.exposure["distance"] = np.inf
+    assert figures_risk.panels(run) == ["exposure", "margin_use"]
+    assert len(figures_risk.exposure_figure(run).axes) == 2
+    assert "nearest to a liquidation" not in figures_risk.describe_exposure(run)
+    assert 'id="exposure"' in render_html(run)
+    run = make_run(bars=200, trades=1)
+    finite = run.exposure["distance"].min()
+    run.exposure.loc[run.exposure["distance"] > finite, "distance"] = np.inf
+    assert f"▼ nearest: {100 * finite:.1f}%" in figures_risk.exposure_figure(run).axes[2].get_title(loc="left")
+
+
 def test_very_many_forced_closes_share_stars() -> None:
     run = make_run(bars=24 * 730, trades=700)
     assert len(run.liquidations) > figures_risk.MARKED
@@ -360,6 +373,28 @@ def test_a_run_that_no_costs_can_save_or_sink() -> None:
     assert sensitivity_section(run) is None
     idle = make_run(bars=48, trades=0)
     assert "they change nothing" in part(render_html(idle), "sensitivity")
+
+
+@pytest.mark.parametrize(
+    ("returns", "told"),
+    [
+        ([-0.1, -0.05, 0.2, 0.3, 0.3, 0.3], "The run loses money at 0 and 0.5 times its costs and"),
+        ([-0.1, 0.2, 0.2, 0.3, 0.3, 0.3], "The run loses money at 0 times its costs and"),
+        ([0.2, -0.1, 0.2, 0.3, -0.1, 0.0], "The run loses money at 0.5, 2 and 3 times its costs and"),
+        ([0.2, 0.1, 0.1, 0.1, 0.1, -0.1], "The run loses money from 2.5 times its costs and"),
+        ([0.2, 0.1, 0.1, 0.1, 0.1, 0.0], "The run loses money from 3.0 times its costs and"),
+    ],
+)
+def test_the_sentence_on_costs_holds_where_dearer_trading_helps(returns: list[float], told: str) -> None:
+    run = make_run(trades=2)
+    run.sensitivity["total_return"] = returns
+    assert told in part(render_html(run), "sensitivity")
+
+
+def test_a_run_without_costs_has_no_sensitivity_to_them() -> None:
+    run = make_run(trades=2)
+    run.sensitivity["final_equity"], run.sensitivity["total_return"] = 1.1e6, 0.1
+    assert sensitivity_section(run) is None
 
 
 def test_the_odds_of_luck_stand_in_the_report_of_a_run_chosen_from_many(year: Run, page: str) -> None:
@@ -495,6 +530,18 @@ def test_what_the_data_lack_is_marked_and_told(page: str) -> None:
     assert column(table, "with quotes") == ["0.0%", "0.0%", "87.5%"]
     said = "The run looks at 3 instruments; 1 without all bars, the longest hole is 4 hours in ETHUSDT-SPOT; 1 with stale closes; 1 without all funding payments (▲)."
     assert said in page
+
+
+def test_a_hole_is_told_of_an_instrument_that_has_one() -> None:
+    run = make_run(bars=48, trades=0)
+    run.quality = run.quality.iloc[:2].copy()
+    run.quality["stale"] = run.quality["missing_payments"] = 0
+    run.quality["longest_hole"] = pd.to_timedelta([0, 0])  # daily bars beside hourly ones: fewer, and none is missing for longer than usual
+    text = part(render_html(run), "quality")
+    assert "The run looks at 2 instruments; 1 without all bars (▲)." in text
+    assert "0 minutes" not in text
+    run.quality["longest_hole"] = pd.to_timedelta(["3h", "9h"])  # the second lacks no bar
+    assert "1 without all bars, the longest hole is 3 hours in ETHUSDT-SPOT (▲)." in part(render_html(run), "quality")
 
 
 def test_whole_data_are_told_in_a_sentence_and_many_instruments_folded() -> None:

@@ -70,7 +70,7 @@ def compared_chunk(kind: str, chunk: int, folder: Path) -> list[list[str]]:
 @pytest.mark.parametrize(("kind", "chunk"), CHUNKS)
 @pytest.mark.filterwarnings("ignore:overflow encountered in scalar power:RuntimeWarning")  # a good hour by the year
 def test_scan_is_the_run(kind: str, chunk: int, shared: Path) -> None:
-    assert len(compared_chunk(kind, chunk, shared)) >= (0.95 if kind == "changing" else 2.8) * KINDS[kind][2]
+    assert len(compared_chunk(kind, chunk, shared)) >= (0.95 if kind == "changing" else 1.85) * KINDS[kind][2]
 
 
 @pytest.mark.parametrize(("kind", "seed"), QUICK)
@@ -80,15 +80,15 @@ def test_scan_is_the_run_in_a_few_cases(kind: str, seed: int) -> None:
 
 
 LEAST = {
-    "whole": 700, "whole pair": 500, "whole single leg": 120, "whole side:1": 200, "whole side:-1": 300, "whole:several pairs": 200,
-    "whole:loss": 100, "whole:no convergence": 25, "whole:signal": 200, "whole:stop": 100, "whole:time": 200, "whole:days to expiry": 90,
-    "given up": 1500, "given up:an order waited": 250, "given up:expiry": 600, "given up:liquidation": 300, "given up:loss": 100, "given up:resize": 400,
-    "given up:no convergence": 30, "given up:other terms": 250, "given up:settlement": 700, "given up:signal": 250, "given up:stop": 100, "given up:time": 200,
-    "stepped": 1500, "stepped:an order waited": 1000, "stepped:liquidation": 120, "stepped:roll": 200, "stepped:resize": 150, "stepped:unfilled": 250,
-    "stepped:other terms": 600, "reason:deleveraging": 30, "reason:drawdown": 30, "reason:exposure": 30, "reason:liquidity": 30, "reason:recall": 5,
-    "open at the end": 1000, "exit not filled at the end": 300, "entry not filled at the end": 150, "no trade": 100, "both sides": 400, "several pairs": 1000,
-    "single long": 100, "single short": 100, "cooldown": 300, "interest earned": 1000, "interest lost": 500, "a rate below 0": 300, "walked": 500,
-    "source:borrow": 100, "source:staking": 50, "source:funding": 500, "source:liquidation": 300, "source:legging": 1000,
+    "whole": 466, "whole pair": 333, "whole single leg": 80, "whole side:1": 133, "whole side:-1": 200, "whole:several pairs": 133,
+    "whole:loss": 66, "whole:no convergence": 16, "whole:signal": 133, "whole:stop": 66, "whole:time": 133, "whole:days to expiry": 60,
+    "given up": 1000, "given up:an order waited": 166, "given up:expiry": 400, "given up:liquidation": 200, "given up:loss": 66, "given up:resize": 266,
+    "given up:no convergence": 20, "given up:other terms": 166, "given up:settlement": 466, "given up:signal": 166, "given up:stop": 66, "given up:time": 133,
+    "stepped": 1000, "stepped:an order waited": 666, "stepped:liquidation": 80, "stepped:roll": 133, "stepped:resize": 100, "stepped:unfilled": 166,
+    "stepped:other terms": 400, "reason:deleveraging": 20, "reason:drawdown": 20, "reason:exposure": 20, "reason:liquidity": 20, "reason:recall": 3,
+    "open at the end": 666, "exit not filled at the end": 200, "entry not filled at the end": 100, "no trade": 66, "both sides": 266, "several pairs": 666,
+    "single long": 66, "single short": 66, "cooldown": 200, "interest earned": 666, "interest lost": 333, "a rate below 0": 200, "walked": 333,
+    "source:borrow": 66, "source:staking": 33, "source:funding": 333, "source:liquidation": 200, "source:legging": 666,
 }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_a_window_is_a_run_from_its_first_bar_to_its_last(kind: str) -> None:
         first = rng.choice((0, 1, rng.randrange(len(case.grid.market) - 5)))
         final = rng.choice((len(case.grid.market), rng.randrange(first + 2, len(case.grid.market) + 1)))
         compared += agree_between(case, first, final)
-    assert compared > 40
+    assert compared > 26
 
 
 def test_a_window_is_a_run_over_a_market_of_that_time(tmp_path: Path) -> None:
@@ -477,7 +477,7 @@ def test_statistics_of_five_bars_by_hand() -> None:
     mean, deviation = returns.mean(), np.sqrt(((returns - returns.mean()) ** 2).sum() / 4.0)
     idle = 1000.0 + 0.1 * np.arange(6)  # 3.65 % a year of 1,000, not compounded
     over = returns - np.diff(idle) / idle[:-1]
-    over[0] = 0.0  # in cash
+    over[[0, 4]] = 0.0  # in cash
     wanted = {
         "final_equity": 1039.906959804,
         "excess_sharpe": over.mean() / over.std(ddof=1) * 365**0.5,

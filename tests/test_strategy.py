@@ -815,7 +815,7 @@ PARAMETERS = [
     (("--end", "soon"), 'end must be a time like "2024-01-31" or "2024-01-31T08:00": end=\'soon\''),
     (
         ("--start", "2024-03-05", "--end", "2024-03-04"),
-        "start must be before end: start=2024-03-05T00:00Z, end=2024-03-04T00:00Z",
+        "start must be before end: start=2024-03-05T00:00Z, end=2024-03-04T00:00Z; a whole day ends where the next one begins",
     ),
     (("--freq", "often"), "freq must be a duration like \"30D\" or \"8h\": freq='often'"),
     (("--staleness", "old"), 'staleness must be a duration like "30D" or "8h": staleness=\'old\''),

@@ -5,7 +5,8 @@ few as fit. A figure of one's own is pyplot's, white, in the house style, with i
 
     with canvas(ax, height=4.0) as drawn:
         drawn.axes.plot(...)
-        drawn.finish("Equity, USDT", simulated=True)
+        drawn.title("Equity, USDT")
+        drawn.mark(simulated=True)
 """
 
 import textwrap
@@ -157,7 +158,7 @@ def canvas(ax: "Axes | None", height: float) -> Iterator[Canvas]:
         return
     import matplotlib.pyplot as plt
 
-    plt.draw_if_interactive()  # pyplot chooses its backend now: within our settings it would put "interactive" back to off, and a notebook show no later figure
+    plt.draw_if_interactive()  # type: ignore[no-untyped-call]  # pyplot chooses its backend now: within our settings it would put "interactive" back to off, and a notebook show no later figure
     with style.house_style():
         figure = plt.figure(figsize=(WIDTH, height), layout="constrained", facecolor=style.colour("page"))
         figure.set_gid(OURS)

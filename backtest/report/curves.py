@@ -19,9 +19,11 @@ from backtest.compare import MOST, Comparison, from_result, read_run, told_apart
 from backtest.errors import ParameterError
 from backtest.forward import WalkForward
 from backtest.market import Market
+from backtest.metrics import RANKED
 from backtest.purged import Combinatorial
 from backtest.report.figures_base import Array, floats, times_of, with_start
 from backtest.report.sweep_cells import chance, chosen_row, odds, ranked, thinned
+from backtest.report.words import metric_label
 from backtest.rule import Rule, shown
 from backtest.strategy import Strategy
 from backtest.stress import BASE, StressTest
@@ -80,7 +82,14 @@ class Curves:
 
     def values(self, line: Line) -> Array:
         """A curve as it is drawn: cash, or growth of 1."""
-        return line.equity if self.cash else line.equity / line.capital
+        return line.equity if self.cash else line.equity / beginning(line)
+
+
+def beginning(line: Line) -> float:
+    """What a curve began with, to divide by. Raises ParameterError where that is nothing, as of a PnL."""
+    if line.capital <= 0.0:
+        raise ParameterError(f'equity must begin above 0: "{line.name}" begins with {line.capital:.6g}; add the capital to a PnL')
+    return line.capital
 
 
 def curves_of(source: Any) -> Curves:
@@ -217,7 +226,7 @@ def _of_forward(forward: WalkForward) -> Curves:
 
 
 def _of_sweep(sweep: Sweep) -> Curves:
-    """The best few by Sharpe ratio that differ, the odds that the first is luck, and a part of all others behind them."""
+    """The best few by Sharpe ratio over idle cash that differ, the odds that the first is luck, and a part of all others behind them."""
     daily, order = sweep.daily.to_numpy(dtype=np.float64), ranked(sweep).rows[::-1]
     order = order if len(order) else np.arange(min(1, daily.shape[1]))
     chosen: list[int] = []
@@ -231,7 +240,11 @@ def _of_sweep(sweep: Sweep) -> Curves:
         words = " ".join(f"{name}={_short(sweep.combinations[row][name])}" for name in sweep.varied)
         return Line(words, times, daily[:, row], sweep.capital, sweep.quote, sweep.dataset.simulated)
 
-    told = f"{sweep.strategy}: the {len(chosen)} best by Sharpe ratio of {daily.shape[1]:,}" if daily.shape[1] > 1 else sweep.strategy
+    told = (
+        f"{sweep.strategy}: the {len(chosen)} best by {metric_label(RANKED)} of {daily.shape[1]:,}"
+        if daily.shape[1] > 1
+        else sweep.strategy
+    )
     note = "" if chosen_row(sweep) is None else f"First is the {odds(sweep.luck)}"
     behind = [line(int(row)) for row in rest[thinned(len(rest), CLOUD)]]
     return Curves([line(row) for row in chosen], behind, told, brief_odds(sweep), note)

@@ -20,6 +20,7 @@ from backtest.report.figures_base import (
     about,
     days_since_1970,
     draw_forced,
+    figure_of,
     finish,
     floats,
     forced_note,
@@ -76,6 +77,7 @@ CURVES: dict[str, tuple[str, Any, float]] = {
 FEW_POINTS = 4  # lines of so few points are drawn with marks
 DWARFED = 3.0  # one curve moves so many times as much as all others
 MULTIPLIED = 3.0  # equity has grown by so much that a plain axis would tell little
+DECADE = 10.0
 STACK_POINTS = 600
 
 
@@ -131,13 +133,12 @@ def describe_equity(result: Reportable) -> str:
 
 def attribution_figure(result: Reportable) -> "Figure":
     """Cumulated cash by group of sources: gains stacked upward, losses downward, and the line of their sum."""
-    with style.house_style():
-        figure = style.new_figure(4.2)
-        axes = figure.add_subplot()
+
+    def draw(axes: "Axes") -> None:
         draw_attribution(axes, result)
-        style.legend(figure)
-        finish(figure, result, axes)
-    return figure
+        run_axis(axes, result)
+
+    return figure_of(draw, 4.2, result.dataset.simulated)
 
 
 def draw_attribution(axes: "Axes", result: Reportable) -> None:
@@ -247,12 +248,16 @@ def grown(values: Array) -> bool:
 
 
 def log_axis(axes: "Axes") -> None:
-    """A logarithmic upright axis with ticks at 1, 2 and 5 of each decade."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    """A logarithmic upright axis with ticks at 1, 2 and 5 of each decade; where it spans none with those of a plain axis, as there would be hardly one."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=12))
+    low, high = axes.get_ylim()
+    few = high < DECADE * low
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]) if few else LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=12))
     axes.yaxis.set_minor_formatter(NullFormatter())
+    if few:
+        axes.minorticks_off()
     style.value_axis(axes)
 
 

@@ -13,9 +13,11 @@ import pandas as pd
 
 from backtest.report import style
 from backtest.report.protocol import Reportable
-from backtest.report.summary import REASONS, forced_words, liquidations, nanoseconds
+from backtest.report.summary import forced_words, liquidations, nanoseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -53,12 +55,6 @@ def trade_times(result: Reportable, column: str) -> Array:
     return times_of(pd.DatetimeIndex(pd.to_datetime(result.trades[column], utc=True).fillna(result.end)))
 
 
-def reasons_in(result: Reportable) -> list[str]:
-    """Why the trades ended, in the order in which reasons are judged."""
-    present = set(result.trades["reason"].astype(str))
-    return [reason for reason in REASONS if reason in present] + sorted(present - set(REASONS))
-
-
 def draw_forced(axes: "Axes", result: Reportable) -> None:
     """A line at each liquidation; of many at some, spread evenly over their order."""
     events = liquidations(result)
@@ -85,6 +81,16 @@ def run_axis(axes: "Axes", result: Reportable) -> None:
     style.time_axis(axes, days_since_1970(result.start), days_since_1970(result.end))
     if result.start.year == result.end.year:
         axes.set_xlabel(str(result.start.year), loc="right")
+
+
+def figure_of(draw: "Callable[[Axes], None]", height: float, simulated: bool) -> "Figure":
+    """What a function draws onto an Axes as a figure of so many inches in height, its labels below."""
+    with style.house_style():
+        figure = style.new_figure(height)
+        draw(figure.add_subplot())
+        style.legend(figure)
+        style.watermark(figure, simulated)
+    return figure
 
 
 def finish(figure: "Figure", result: Reportable, lowest: "Axes") -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from backtest.report import style
 from backtest.report.figures import GROUPS
-from backtest.report.figures_base import about, days_since_1970, run_axis
+from backtest.report.figures_base import about, days_since_1970, figure_of, run_axis
 from backtest.report.protocol import Reportable
 from backtest.report.summary import attribution_by_year, attribution_table, costs_by_leg, final_equity, funding_by_month
 from backtest.report.words import money, number, source_label
@@ -113,11 +113,7 @@ def _step(axes: "Axes", place: int, step: tuple[float, float], tone: str) -> Non
 
 def waterfall_figure(result: Reportable) -> "Figure":
     """The waterfall as a figure."""
-    with style.house_style():
-        figure = style.new_figure(3.4)
-        draw_waterfall(figure.add_subplot(), result)
-        style.watermark(figure, result.dataset.simulated)
-    return figure
+    return figure_of(lambda axes: draw_waterfall(axes, result), 3.4, result.dataset.simulated)
 
 
 def describe_waterfall(result: Reportable) -> str:
@@ -167,12 +163,7 @@ def draw_years(axes: "Axes", result: Reportable) -> None:
 
 def years_figure(result: Reportable) -> "Figure":
     """The years as a figure."""
-    with style.house_style():
-        figure = style.new_figure(3.6)
-        draw_years(figure.add_subplot(), result)
-        style.legend(figure)
-        style.watermark(figure, result.dataset.simulated)
-    return figure
+    return figure_of(lambda axes: draw_years(axes, result), 3.6, result.dataset.simulated)
 
 
 def describe_years(result: Reportable) -> str:
@@ -206,12 +197,7 @@ def draw_funding(axes: "Axes", result: Reportable) -> None:
 
 def funding_figure(result: Reportable) -> "Figure":
     """Funding by month as a figure."""
-    with style.house_style():
-        figure = style.new_figure(2.7)
-        draw_funding(figure.add_subplot(), result)
-        style.legend(figure)
-        style.watermark(figure, result.dataset.simulated)
-    return figure
+    return figure_of(lambda axes: draw_funding(axes, result), 2.7, result.dataset.simulated)
 
 
 def describe_funding(result: Reportable) -> str:
@@ -254,12 +240,7 @@ def draw_costs(axes: "Axes", result: Reportable) -> None:
 def costs_figure(result: Reportable) -> "Figure":
     """Costs by leg as a figure."""
     count = sum(bool(row.long or row.short or row.elsewhere) for row in costs_by_leg(result))
-    with style.house_style():
-        figure = style.new_figure(1.15 + 0.36 * count)
-        draw_costs(figure.add_subplot(), result)
-        style.legend(figure)
-        style.watermark(figure, result.dataset.simulated)
-    return figure
+    return figure_of(lambda axes: draw_costs(axes, result), 1.15 + 0.36 * count, result.dataset.simulated)
 
 
 def describe_costs(result: Reportable) -> str:

@@ -4,7 +4,7 @@ draw_waterfall(axes, result)
 draw_years(axes, result)
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,16 +16,17 @@ from backtest.report.figures_detail import cash_by_group, cash_by_year, short_ca
 from backtest.report.figures_premium import event_rows, tick_lines
 from backtest.report.protocol import Reportable
 from backtest.report.sweep_cells import called
-from backtest.report.words import number
+from backtest.report.words import MONTHS, number
 from backtest.sweep import Sweep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.patches import Rectangle
 
 TICK_ROW = 0.055  # share of the height that a row of ticks takes
 MOST_ROWS = 0.4  # the share of all of them
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "year")
 
 
 def draw_ticks_below(drawn: Canvas, result: Reportable) -> None:
@@ -42,38 +43,44 @@ def draw_ticks_below(drawn: Canvas, result: Reportable) -> None:
         axes.plot(x, y, color=style.colour(tone), linewidth=0.8, label=f"{name} {len(times):,}", transform=axes.get_xaxis_transform())
 
 
-def draw_margin_line(axes: "Axes", result: Reportable) -> None:
-    """The use of the margin as a line, where a position has one; a leg is liquidated at 1."""
+def draw_margin_line(axes: "Axes", result: Reportable) -> bool:
+    """The use of the margin as a line, where a position has one; a leg is liquidated at 1. Whether there is one."""
     values = floats(result.exposure["margin_use"])
-    if np.isfinite(values).any() and np.nanmax(values) > 0.0:
-        kept = style.thin(values)
-        times = times_of(result.exposure.index)[kept]
-        axes.plot(
-            times, values[kept], color=style.colour("red"), linewidth=1.0, linestyle=(0, (1, 1)), label="margin in use (100: liquidated)"
-        )
+    if not (values > 0.0).any():
+        return False
+    kept = style.thin(values)
+    times = times_of(result.exposure.index)[kept]
+    axes.plot(times, values[kept], color=style.colour("red"), linewidth=1.0, linestyle=(0, (1, 1)), label="margin in use (100: liquidated)")
+    return True
 
 
 def fit_waterfall(drawn: Canvas, result: Reportable) -> None:
     """On a narrow Axes the steps are named in a legend, and figures that would stand on each other left out."""
     axes, groups = drawn.axes, list(cash_by_group(result))
-    slot = drawn.size[0] / (len(groups) + 2)
-    if LETTER * drawn.letters * max((len(text.get_text()) for text in axes.texts), default=0) > slot:
-        for text in list(axes.texts):
+    slot, figures = drawn.size[0] / (len(groups) + 2), _last(axes.texts, len(groups) + 2)
+    if LETTER * drawn.letters * max(len(text.get_text()) for text in figures) > slot:
+        for text in figures:
             text.remove()
     if LETTER * drawn.letters * 11 > slot:  # the longest word of a step's name
         axes.set_xticks([0, len(groups) + 1], ["capital", "final"], color=style.colour("ink"))
         first, last = axes.get_xticklabels()
         first.set_horizontalalignment("left")
         last.set_horizontalalignment("right")
-        for name, bars in zip(groups, axes.containers, strict=True):
-            bars.get_children()[0].set_label(name)
-        drawn.legend(handles=[bars.get_children()[0] for bars in axes.containers])
+        steps = [bars.get_children()[0] for bars in _last(axes.containers, len(groups))]
+        for name, step in zip(groups, steps, strict=True):
+            step.set_label(name)
+        drawn.legend(handles=steps)
+
+
+def _last(drawn: "Sequence[Any]", count: int) -> list[Any]:
+    """What was drawn last: the Axes may hold more, of the caller or of a plot before."""
+    return list(drawn)[len(drawn) - count :]
 
 
 def fit_years(drawn: Canvas, result: Reportable) -> None:
     """The sums above the stacks, where they fit between each other."""
     axes, table = drawn.axes, cash_by_year(result)
-    for written in list(axes.texts):
+    for written in _last(axes.texts, len(table.columns)):
         written.remove()
     texts = [short_cash(float(value)) for value in table.sum()]
     axes.set_xlim(-0.6, len(texts) - 0.4)
@@ -122,7 +129,7 @@ def draw_months(drawn: Canvas, table: pd.DataFrame) -> None:
                 axes.text(column, row, text, ha="center", va="center", fontsize=size, color=style.colour("ink"))
     axes.set_xlim(-0.5, 12.5)
     axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.set_xticks(range(13), MONTHS if width / 13 > LETTER * drawn.letters * 5 else [name[:1].upper() for name in MONTHS[:12]] + ["Σ"])
+    axes.set_xticks(range(13), [*MONTHS, "year"] if width / 13 > LETTER * drawn.letters * 5 else [*(name[:1] for name in MONTHS), "Σ"])
     axes.set_yticks(range(len(table)), [str(year) for year in table.index])
     axes.grid(visible=False)
 

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from backtest.report import style
-from backtest.report.figures_base import Array, about, days_since_1970, draw_forced, finish, floats, reasons_in, times_of, trade_times
+from backtest.report.figures_base import Array, about, days_since_1970, draw_forced, finish, floats, times_of, trade_times
 from backtest.report.protocol import Reportable
+from backtest.report.summary import reasons_in
 from backtest.report.words import percent
 
 if TYPE_CHECKING:

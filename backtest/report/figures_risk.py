@@ -12,7 +12,7 @@ import pandas as pd
 
 from backtest.luck import Luck
 from backtest.report import style
-from backtest.report.figures_base import Array, about, days_since_1970, floats, run_axis, times_of
+from backtest.report.figures_base import Array, about, days_since_1970, figure_of, floats, run_axis, times_of
 from backtest.report.protocol import Reportable
 from backtest.report.summary import forced_words, liquidations
 from backtest.report.words import number, percent
@@ -44,7 +44,7 @@ def draw_exposure(axes: "Axes", result: Reportable) -> None:
     axes.axhline(0, color=style.colour("muted"), linewidth=0.7)
     axes.set_title("Exposure, % of equity")
     style.value_axis(axes, percent=True)
-    _forced(axes, result)
+    _forced(axes, result, label=forced_words(liquidations(result)))
     run_axis(axes, result)
 
 
@@ -92,10 +92,10 @@ def draw_distance(axes: "Axes", result: Reportable) -> None:
 
 
 def panels(result: Reportable) -> list[str]:
-    """Which panels there are: exposure always, the others of a run with a margined position."""
+    """Which panels there are: exposure always, the others of a run with a margined position; a distance where some price would liquidate it."""
     table = result.exposure
-    some = {name: bool(np.nan_to_num(floats(table[name])).any()) for name in ("margin_use", "distance")}
-    return ["exposure", *(name for name, there in some.items() if there)]
+    there = {"margin_use": bool((table["margin_use"] > 0.0).any()), "distance": bool(np.isfinite(floats(table["distance"])).any())}
+    return ["exposure", *(name for name, some in there.items() if some)]
 
 
 def exposure_figure(result: Reportable) -> "Figure":
@@ -136,8 +136,8 @@ def _drawn(result: Reportable, name: str) -> tuple[Array, Array]:
     return times[kept], values[kept]
 
 
-def _forced(axes: "Axes", result: Reportable) -> None:
-    """A star at each forced close, as far as they can be told apart, and a dotted line below each of few."""
+def _forced(axes: "Axes", result: Reportable, label: str | None = None) -> None:
+    """A star at each forced close, as far as they can be told apart, and a dotted line below each of few. label: what the legend calls them."""
     when = times_of(pd.DatetimeIndex(pd.to_datetime(result.liquidations["time"], utc=True)))
     if not len(when):
         return
@@ -145,10 +145,9 @@ def _forced(axes: "Axes", result: Reportable) -> None:
         axes.axvline(time, color=style.colour("red"), linewidth=0.9, linestyle=(0, (2, 2)), zorder=1.5)
     apart = max((days_since_1970(result.end) - days_since_1970(result.start)) / 200, 1e-9)
     stars = np.unique(np.round(when / apart)) * apart if len(when) > MARKED else when
-    first = axes is axes.figure.axes[0]
     axes.plot(
         stars, np.full(len(stars), 0.97), transform=axes.get_xaxis_transform(), marker="*", markersize=9, linestyle="none", color=style.colour("red"),
-        markeredgecolor=style.colour("page"), label=forced_words(liquidations(result)) if first else None, clip_on=False,
+        markeredgecolor=style.colour("page"), label=label, clip_on=False,
     )  # fmt: skip
 
 
@@ -197,12 +196,7 @@ def bills_return(result: Reportable) -> float | None:
 
 def sensitivity_figure(result: Reportable) -> "Figure":
     """Sensitivity to costs as a figure."""
-    with style.house_style():
-        figure = style.new_figure(2.9)
-        draw_sensitivity(figure.add_subplot(), result)
-        style.legend(figure)
-        style.watermark(figure, result.dataset.simulated)
-    return figure
+    return figure_of(lambda axes: draw_sensitivity(axes, result), 2.9, result.dataset.simulated)
 
 
 def describe_sensitivity(result: Reportable) -> str:
@@ -242,12 +236,7 @@ def draw_luck(axes: "Axes", luck: Luck) -> None:
 
 def luck_figure(luck: Luck, simulated: bool) -> "Figure":
     """The odds of luck as a figure."""
-    with style.house_style():
-        figure = style.new_figure(1.35)
-        draw_luck(figure.add_subplot(), luck)
-        style.legend(figure)
-        style.watermark(figure, simulated)
-    return figure
+    return figure_of(lambda axes: draw_luck(axes, luck), 1.35, simulated)
 
 
 def describe_luck(result: Reportable, luck: Luck) -> str:

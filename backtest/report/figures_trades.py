@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from backtest.report import style
-from backtest.report.figures_base import Array, about, floats
+from backtest.report.figures_base import Array, about, figure_of, floats
 from backtest.report.figures_detail import LOSS
 from backtest.report.protocol import Reportable
 from backtest.report.summary import by_reason
@@ -192,11 +192,7 @@ def _ridge(axes: "Axes", height: int, values: Array, threshold: float | None) ->
 
 def outcomes_figure(result: Reportable) -> "Figure":
     """PnL by reason as a figure."""
-    with style.house_style():
-        figure = style.new_figure(0.95 + 0.34 * len(by_reason(result)))
-        draw_outcomes(figure.add_subplot(), result)
-        style.watermark(figure, result.dataset.simulated)
-    return figure
+    return figure_of(lambda axes: draw_outcomes(axes, result), 0.95 + 0.34 * len(by_reason(result)), result.dataset.simulated)
 
 
 def describe_outcomes(result: Reportable) -> str:

@@ -34,7 +34,8 @@ NUMBER, DATES, FIGURE, MONEY = 4, 23, 10, 15
 CHOSEN = WIDTH - NUMBER - DATES - 2 * FIGURE - MONEY
 RULES = (
     "Each test begins flat, on the capital that the one before it left, with its lots and smallest orders; trainings run on the capital of the start. A position that is open "
-    "at a window's end is marked there, without the costs of leaving it."
+    "at a window's end is marked there, without the costs of leaving it. Promised and kept have the Sharpe ratio of all returns, interest on idle cash included, and the promise "
+    "is the mean over the windows."
 )
 PATHS = "Each split chose by the days outside its test groups. A path joins days of combinations that were run on all the data: it holds no costs of changing from one to another."
 

@@ -19,8 +19,10 @@ from backtest.forward import WalkForward
 from backtest.instruments import Kind
 from backtest.luck import Luck
 from backtest.market import Market
+from backtest.metrics import RANKED
 from backtest.overview.view import Overview
 from backtest.purged import Combinatorial
+from backtest.report.compare_figures import TONES
 from backtest.report.figures import GROUPS
 from backtest.report.figures_base import floats, times_of, with_start
 from backtest.report.figures_detail import cash_by_group, short_cash
@@ -121,14 +123,13 @@ def _stress(test: StressTest) -> str:
 def _comparison(comparison: Comparison) -> str:
     growth = comparison.growth
     times = times_of(growth.index)
-    tones = ("blue", "orange", "green", "red", "purple", "sky", "grey", "yellow")
     lines = [(str(name), times, floats(growth[name])) for name in growth.columns]
     rows = [
         [name, money(run.final_equity, width=14), *(metric(metric_style(key), run.metrics.get(key)) for key in COMPARED)]
         for name, run in comparison.runs.items()
     ]
     blocks = [
-        curve(lines, level=1.0, tones=tones, about=f"Growth of 1 of {len(lines)} runs."),
+        curve(lines, level=1.0, tones=TONES, about=f"Growth of 1 of {len(lines)} runs."),
         table(["run", "final equity", *map(metric_label, COMPARED)], rows),
     ]
     if comparison.differences:
@@ -161,7 +162,7 @@ def _sweep(sweep: Sweep) -> str:
                 *(metric(metric_style(key), float(figures_of[key])) for key, _, _ in COLUMNS),
             ]
         )
-    told = f"The {len(rows):,} highest Sharpe ratios" if quick else f"The first {len(rows):,} in the order of the grid"
+    told = f"The {len(rows):,} with the highest {metric_label(RANKED)}," if quick else f"The first {len(rows):,} in the order of the grid"
     blocks.append(heading(f"{told} of {len(sweep.table):,}; all are in sweep.table" if len(rows) else "No combination made a trade"))
     blocks.append(table([*names, *(title for _, title, _ in COLUMNS)], rows, text=len(names)) if rows else "")
     blocks.append(note('sweep.heat_map(x, y) and bt.plot_equity(sweep) draw it, sweep.report("sweep.html") writes all of it.'))
@@ -171,7 +172,7 @@ def _sweep(sweep: Sweep) -> str:
 
 def _odds(luck: Luck) -> str:
     pairs = [
-        ("Sharpe of the best", number(luck.sharpe)),
+        (f"{metric_label(RANKED if luck.over_idle else 'sharpe')} of the best", number(luck.sharpe)),
         ("by luck alone", number(luck.expected_maximum)),
         ("likely more than luck", percent(luck.deflated_sharpe, 0)),
         ("overfitting", percent(luck.overfitting, 0)),
@@ -231,8 +232,7 @@ def _combinatorial(paths: Combinatorial) -> str:
         ("most", number(found["most"])),
     ]
     pairs += [("below zero", percent(found["below_zero"], 0)), ("beat less than half", percent(paths.below_median, 0))]
-    tones = ("blue", "orange", "green", "red", "purple", "sky", "grey", "yellow")
-    blocks = [figures(pairs), curve(lines, level=paths.sweep.capital, tones=tones, about="Equity of the paths."), _notes(paths.notes)]
+    blocks = [figures(pairs), curve(lines, level=paths.sweep.capital, tones=TONES, about="Equity of the paths."), _notes(paths.notes)]
     told = f"{len(paths.groups)} groups of days, {paths.tests} of them tested at a time, {len(paths.splits):,} splits"
     return card(f"Combined tests of {paths.sweep.strategy}", told, blocks, simulated=paths.dataset.simulated)
 

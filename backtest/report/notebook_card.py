@@ -23,6 +23,7 @@ POINTS = 320  # of a curve
 WIDTH, HEIGHT = 860.0, 150.0  # of the drawing, in its own units
 LEFT, FOOT, HEAD = 4.0, 16.0, 14.0
 LONGEST = 60  # characters of a cell
+WRAPPED = 20  # characters from which a text may take several lines, where the card is narrow
 
 
 def sheet() -> str:
@@ -51,6 +52,7 @@ def sheet() -> str:
         "vertical-align:middle!important;max-width:none!important",
         " th": f"font-weight:600;color:{tone['muted']}!important;border-bottom:1px solid {tone['grid']}!important",
         " .l": "text-align:left!important",
+        " td.w": "white-space:normal",
         " td.loss": f"color:{tone['red']}!important",
         " .bar": "display:inline-block;height:9px;border-radius:2px;vertical-align:middle",
         " svg": "display:block;width:100%;height:auto;margin:6px 0;max-width:100%",
@@ -68,7 +70,7 @@ def card(title: str, told: str, blocks: Iterable[str], *, simulated: bool = Fals
 
 
 def escaped(text: object) -> str:
-    """A text for the page, with a true minus sign before digits."""
+    """A text for the page, in which nothing is markup."""
     return html.escape(str(text))
 
 
@@ -117,7 +119,8 @@ def _cell(value: object, words: bool) -> str:
         return f'<td class="l">{value.code}</td>'
     written = str(value)
     if words:
-        return f'<td class="l">{escaped(written if len(written) <= LONGEST else written[: LONGEST - 1] + "…")}</td>'
+        long = " w" if len(written) > WRAPPED else ""
+        return f'<td class="l{long}">{escaped(written if len(written) <= LONGEST else written[: LONGEST - 1] + "…")}</td>'
     return f"<td{_loss(written)}>{escaped(minus(written))}</td>"
 
 

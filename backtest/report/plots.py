@@ -19,7 +19,7 @@ from backtest.metrics import RANKED
 from backtest.report import figures, style
 from backtest.report.canvas import BEHIND, Canvas, canvas, checked, smaller_marks
 from backtest.report.compare_figures import DASHES, TONES, shortened
-from backtest.report.curves import Curves, Line, brief_odds, curves_of, is_result, remedy_for, what_of
+from backtest.report.curves import Curves, Line, beginning, brief_odds, curves_of, is_result, remedy_for, what_of
 from backtest.report.figures_detail import draw_waterfall, draw_years
 from backtest.report.figures_market import draw_market_premium, draw_term_curves, market_premium, term_curves
 from backtest.report.figures_parts import draw_margin_line, draw_months, draw_ticks_below, fit_heat_map, fit_waterfall, fit_years
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 CHOICES = ("x", "y", "by", "at")
 EQUITY = "equity"  # marks the lines of curves
-FEW_POINTS = 4  # lines of so few points are drawn with marks
 
 
 def plot_equity(curves: Any, ax: "Axes | None" = None, *, log: bool | None = None) -> "Axes":
     """Draw equity over time: of a result, of several in a dict (or a list, which `bt.compare` would name), a comparison, a sweep, or pandas.
 
-    A sweep shows its five best that differ, in front of up to 200 of the others, with the odds that the best is luck; a walk-forward what was chosen beside
-    what hindsight would have. Curves of different capitals or currencies are drawn as growth of 1. log: None for a logarithmic axis where equity has
-    multiplied. Raises ParameterError for what holds no equity, for more than 24 curves, and for log=True where equity falls to zero.
+    A sweep shows its five best by Sharpe ratio over idle cash that differ, in front of up to 200 of the others, with the odds that the best is luck; a
+    walk-forward what was chosen beside what hindsight would have. Curves of different capitals or currencies are drawn as growth of 1. log: None for a
+    logarithmic axis where equity has multiplied. Raises ParameterError for what holds no equity, for more than 24 curves, for growth of what begins with
+    nothing, and for log=True where equity falls to zero.
     """
     checked(ax)
     found = curves_of(curves)
@@ -78,9 +78,11 @@ def plot_equity(curves: Any, ax: "Axes | None" = None, *, log: bool | None = Non
 
 
 def plot_drawdown(curves: Any, ax: "Axes | None" = None) -> "Axes":
-    """Draw the fall from the running peak, in percent; of what `plot_equity` takes."""
+    """Draw the fall from the running peak, in percent; of what `plot_equity` takes. Raises ParameterError for what begins with nothing, too."""
     checked(ax)
     found = curves_of(curves)
+    for line in found.lines:
+        beginning(line)  # refused before anything is drawn
     with canvas(ax, height=2.9) as drawn:
         axes = drawn.axes
         alone = _beginning(drawn) and len(found.lines) == 1
@@ -110,7 +112,7 @@ def _beginning(drawn: Canvas) -> bool:
 
 
 def _falls(line: Line) -> figures.Array:
-    return line.equity / np.maximum(np.maximum.accumulate(line.equity), line.capital) - 1.0
+    return line.equity / np.maximum(np.maximum.accumulate(line.equity), beginning(line)) - 1.0
 
 
 def _cloud(axes: "Axes", curves: Curves, values: Any) -> None:
@@ -136,7 +138,7 @@ def _lines(axes: "Axes", curves: Curves, values: Any, tone: str | None = None) -
             "color": style.colour(tone or TONES[place % len(TONES)]),
             "linestyle": DASHES[place // len(TONES) % len(DASHES)],
         }
-        look |= {"marker": "o", "markersize": 4} if len(drawn) < FEW_POINTS else {}
+        look |= {"marker": "o", "markersize": 4} if len(drawn) < figures.FEW_POINTS else {}
         width = 1.4 if len(curves.lines) <= len(TONES) else 1.1
         axes.plot(
             line.times[kept], drawn[kept], linewidth=width, label=shortened(line.name, 44), gid=EQUITY, zorder=3 - 0.01 * place, **look
@@ -239,7 +241,7 @@ def plot_attribution(result: Any, ax: "Axes | None" = None, *, kind: str = "area
     checked(ax)
     run = _run_of(result, "plot_attribution", "a result of bt.run")
     draw = {"areas": _areas, "waterfall": _waterfall, "years": _years}
-    if kind not in draw:
+    if not isinstance(kind, str) or kind not in draw:
         raise ParameterError(f'unknown kind of attribution "{kind}"; {did_you_mean(str(kind), list(draw))}')
     with canvas(ax, height=4.2) as drawn:
         draw[kind](drawn, run)
@@ -247,7 +249,7 @@ def plot_attribution(result: Any, ax: "Axes | None" = None, *, kind: str = "area
 
 
 def plot_exposure(result: Any, ax: "Axes | None" = None) -> "Axes":
-    """Draw what a run had at risk at each close, in percent of equity: long and short notional, their sum, and the use of the margin.
+    """Draw what a run had at risk at each close: gross and net exposure in percent of equity, and the use of the margin in percent of its account.
 
     Raises ParameterError for what is no result.
     """
@@ -255,8 +257,9 @@ def plot_exposure(result: Any, ax: "Axes | None" = None) -> "Axes":
     run = _run_of(result, "plot_exposure", "a result of bt.run")
     with canvas(ax, height=3.6) as drawn:
         draw_exposure(drawn.axes, run)
-        draw_margin_line(drawn.axes, run)
-        _of_run(drawn, run, "exposure, % of equity")
+        margined = draw_margin_line(drawn.axes, run)
+        brief = "exposure, % of equity"
+        _of_run(drawn, run, f"{brief}; margin, % of the account" if margined else brief, brief)
         drawn.legend()
     return drawn.axes
 
@@ -264,7 +267,7 @@ def plot_exposure(result: Any, ax: "Axes | None" = None) -> "Axes":
 def plot_heatmap(source: Any, ax: "Axes | None" = None, **choice: Any) -> "Axes":
     """Draw a sweep's statistic over two of its parameters, or the monthly returns of a run.
 
-    Of a sweep: x, y, by and at as in `Sweep.heat_map`; by default its first two parameters and the Sharpe ratio. Raises ParameterError for anything else, for a
+    Of a sweep: x, y, by and at as in `Sweep.heat_map`; by default its first two parameters and the Sharpe ratio over idle cash. Raises ParameterError for anything else, for a
     sweep of one parameter, and for a choice that there isn't.
     """
     checked(ax)
@@ -327,10 +330,10 @@ def _years(drawn: Canvas, run: Reportable) -> None:
     drawn.mark(run.dataset.simulated)
 
 
-def _of_run(drawn: Canvas, run: Reportable, what: str) -> None:
-    """Time axis, title and mark of a run."""
+def _of_run(drawn: Canvas, run: Reportable, *phrases: str) -> None:
+    """Time axis, title (the first phrase that fits) and mark of a run."""
     drawn.time(figures.days_since_1970(run.start), figures.days_since_1970(run.end))
-    drawn.title(*titles(run.strategy, [what]))
+    drawn.title(*titles(run.strategy, phrases))
     drawn.mark(run.dataset.simulated)
 
 

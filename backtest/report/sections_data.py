@@ -15,6 +15,7 @@ from backtest.report.words import UNKNOWN, day, instant, known, money, plain
 
 WARNING = "▲"
 ALL_ROWS = 12  # instruments up to which the table stands open
+NO_HOLE = pd.Timedelta(0)
 
 
 def quality_section(result: Reportable) -> Section | None:
@@ -40,8 +41,9 @@ def _quality_words(table: pd.DataFrame) -> str:
     holes = table["expected"] - table["bars"] > 0
     parts = []
     if holes.any():
-        worst = str(table["longest_hole"].idxmax())
-        parts.append(f"{int(holes.sum()):,} without all bars, the longest hole is {span(table['longest_hole'].max())} in {worst}")
+        longest = table.loc[holes, "longest_hole"]
+        told = f", the longest hole is {span(longest.max())} in {longest.idxmax()}" if longest.max() > NO_HOLE else ""
+        parts.append(f"{int(holes.sum()):,} without all bars{told}")
     for name, what in (("stale", "with stale closes"), ("missing_payments", "without all funding payments")):
         if (table[name] > 0).any():
             parts.append(f"{int((table[name] > 0).sum()):,} {what}")
@@ -56,7 +58,10 @@ def _quality_row(name: str, row: Mapping[Hashable, Any], paid: bool, quoted: boo
     lacking = figure["expected"] - figure["bars"]
     cells += [count(figure["bars"]), marked(lacking)]
     cells.append(
-        Cell(span(hole) if lacking > 0 else UNKNOWN, sort=finite(hole / pd.Timedelta("1h")) if isinstance(hole, pd.Timedelta) else None)
+        Cell(
+            span(hole) if lacking > 0 and hole > NO_HOLE else UNKNOWN,
+            sort=finite(hole / pd.Timedelta("1h")) if isinstance(hole, pd.Timedelta) else None,
+        )
     )
     cells.append(marked(figure["stale"]))
     perpetual = str(row["kind"]) == "perpetual"
@@ -78,11 +83,9 @@ def span(value: object) -> str:
     """A length of time in its largest fitting unit."""
     if not isinstance(value, pd.Timedelta) or not known(value):
         return UNKNOWN
-    for unit, name in (("1D", "days"), ("1h", "hours"), ("1min", "minutes")):
-        amount = value / pd.Timedelta(unit)
-        if amount >= 2 or unit == "1min":
-            return f"{amount:,.1f} {name}".replace(".0 ", " ")
-    return UNKNOWN
+    units = {"days": pd.Timedelta("1D"), "hours": pd.Timedelta("1h"), "minutes": pd.Timedelta("1min")}
+    name = next((name for name, unit in units.items() if value >= 2 * unit), "minutes")
+    return f"{value / units[name]:,.1f} {name}".replace(".0 ", " ")
 
 
 def provenance_section(result: Reportable) -> Section:
@@ -98,8 +101,7 @@ def provenance_section(result: Reportable) -> Section:
     chosen = [(name, text) for name, text in result.rule_text.items() if name not in result.at_default]
     usual = ", ".join(f"{name} {text}" for name, text in result.rule_text.items() if name in result.at_default)
     params = [(name, plain(value)) for name, value in result.params.items()] or [("none", "")]
-    blocks: list[Block] = [Facts(facts)]
-    blocks += [Heading("How it is made again"), Code(result.reproduce)] if result.reproduce else []
+    blocks: list[Block] = [Facts(facts), Heading("How it is made again"), Code(result.reproduce)]
     blocks += [Heading("Parameters"), Facts(params), Heading("What was traded, and how"), Facts(chosen)]
     blocks += [Fold("Settings at their defaults", (Text(f"At their defaults: {usual}.", "muted"),))] if usual else []
     if result.notes:

@@ -3,20 +3,13 @@
 section = equity_section(result)
 """
 
-from typing import TYPE_CHECKING
-
-from backtest.report import figures, style
+from backtest.report import figures
 from backtest.report.blocks import Block, Cell, Choice, Points, Section, Table, Text, signed
 from backtest.report.protocol import Reportable
 from backtest.report.sections_parts import cash, decimal, drawing, heads
 from backtest.report.summary import Beside, beside, beside_curves, monthly_returns
-from backtest.report.words import known, metric, number
+from backtest.report.words import MONTHS, known, metric, number
 
-if TYPE_CHECKING:
-    from matplotlib import figure
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-DECADE = 10.0
 MOVED = 1.1  # highest equity over lowest from which a logarithmic axis shows something else than a plain one
 BESIDE_NOTE = (
     "The same capital over the same time without the strategy, and the run at other costs: with its own signals, so that where costs move a margin call the "
@@ -35,28 +28,13 @@ def equity_section(result: Reportable) -> Section:
     if not grows(result):
         return Section("equity", "Equity and drawdown", "Equity", (plain,))
     log = drawing(
-        _logarithmic(result),
+        figures.equity_figure(result, log=True),
         "equity-log",
         f"{alt} On a logarithmic axis.",
         f"{caption} Equal factors are equally high.",
         simulated,
     )
     return Section("equity", "Equity and drawdown", "Equity", (Choice("equity-axis", "Axis of equity", (("linear", plain), ("log", log))),))
-
-
-def _logarithmic(result: Reportable) -> "figure.Figure":
-    """Equity on a logarithmic axis; where that spans no decade its ticks are those of a plain one, as powers of ten would leave it bare."""
-    from matplotlib.ticker import MaxNLocator, NullFormatter
-
-    drawn = figures.equity_figure(result, log=True)
-    axes = drawn.axes[0]
-    low, high = axes.get_ylim()
-    if high < DECADE * low:
-        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.minorticks_off()
-        style.value_axis(axes)
-    return drawn
 
 
 def grows(result: Reportable) -> bool:

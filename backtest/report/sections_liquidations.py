@@ -67,7 +67,7 @@ def _what_happened(events: Sequence[Liquidation], shown: Sequence[Liquidation]) 
         what = [event.contract + forced] if ruled else [event.contract, event.slot + forced]
         rows.append(
             [
-                *_when_andwhose(event, ruled),
+                *_when_and_whose(event, ruled),
                 *(Cell(text, "t") for text in what),
                 Cell(quantity(event.quantity).replace("-", "−")),
                 *(Cell(price(value)) for value in (event.entry, event.mark)),
@@ -91,7 +91,7 @@ def table_look(ruled: bool) -> str:
     return "wide ruled" if ruled else "wide"
 
 
-def _when_andwhose(event: Liquidation, ruled: bool) -> list[Cell]:
+def _when_and_whose(event: Liquidation, ruled: bool) -> list[Cell]:
     """The first cells of a liquidation's row; instants may wrap where a rule takes room beside them."""
     cells = [Cell(instant(event.time), "w" if ruled else ""), Cell(f"{event.trade:,}")]
     return [Cell(event.rule, "t w"), *cells] if ruled else cells
@@ -104,7 +104,7 @@ def _what_would_have_helped(events: Sequence[Liquidation]) -> Table:
     wrapped = "w" if ruled else ""
     rows = [
         [
-            *_when_andwhose(event, ruled),
+            *_when_and_whose(event, ruled),
             Cell(event.contract, "t"),
             Cell(money(event.shortfall)),
             Cell(instant(event.needed_by), wrapped),

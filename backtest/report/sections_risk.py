@@ -8,7 +8,7 @@ from backtest.report.blocks import Block, Cards, Cell, Points, Section, Table, T
 from backtest.report.protocol import Reportable
 from backtest.report.sections_parts import bar, cash, count, decimal, drawing, fraction, heads, minus
 from backtest.report.summary import break_even
-from backtest.report.words import known, percent
+from backtest.report.words import known, money, percent
 
 
 def exposure_section(result: Reportable) -> Section | None:
@@ -43,7 +43,7 @@ def regimes_section(result: Reportable) -> Section | None:
             Cell(str(name)),
             bar(float(row["time"]), 1.0),
             fraction(row["held"], 1),
-            bar(float(row["pnl"]), longest, cash(row["pnl"]).text.replace("−", "-")),
+            bar(float(row["pnl"]), longest, money(row["pnl"])),
             fraction(row["annual_return"]),
             count(row["trades"]),
             count(row["won"]),
@@ -70,7 +70,7 @@ def regimes_section(result: Reportable) -> Section | None:
 
 
 def sensitivity_section(result: Reportable) -> Section | None:
-    """The same run at multiples of its costs; nothing where it has none."""
+    """The same run at multiples of its costs; nothing where it has none, as all multiples of none are alike."""
     table = result.sensitivity
     if len(table) < 2:
         return None
@@ -78,6 +78,8 @@ def sensitivity_section(result: Reportable) -> Section | None:
         return Section(
             "sensitivity", "Sensitivity to costs", "Sensitivity", (Text("No trade was made at any costs: they change nothing."),)
         )
+    if table["final_equity"].nunique() == 1:
+        return None
     head = heads("times the costs", f"final equity, {result.quote}", "return", "Sharpe", "max drawdown", "trades", "liquidations")
     rows = [
         [
@@ -107,13 +109,16 @@ def _carries(result: Reportable) -> str:
     if bills is not None:
         levels.append((bills, f"makes less than {figures_risk.BILLS} ({minus(percent(bills))})"))
     for level, what in levels:
+        short = [f"{factor:g}" for factor, value in zip(factors, returns, strict=True) if value <= level]
         turn = break_even(factors, returns, level)
-        if turn is not None:
-            told.append(f"{what} from {turn:.1f} times its costs")
-        elif max(returns) <= level:
-            told.append(f"{what} at any costs")
-        else:
+        if not short:
             told.append(f"never {what} up to {max(factors):g} times its costs")
+        elif len(short) == len(factors):
+            told.append(f"{what} at any costs")
+        elif turn is not None and max(returns[-len(short) :]) <= level:  # dearer trading makes it worse all along
+            told.append(f"{what} from {turn:.1f} times its costs")
+        else:
+            told.append(f"{what} at {' and '.join(filter(None, (', '.join(short[:-1]), short[-1])))} times its costs")
     return f"The run {' and '.join(told)}."
 
 

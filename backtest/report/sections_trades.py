@@ -77,7 +77,7 @@ def trade_table(result: Reportable) -> Table:
     kept = shown(trades)
     days, part = hold_days(result).to_numpy()[kept], trades.iloc[kept]
     settled = settlements(result)
-    excursion = [name for name in ("worst", "best") if name in trades.columns]
+    excursion = ["worst", "best"]
     premia = [name for name in ("entry_premium", "exit_premium") if part[name].notna().any()]
     prices = [name for name in PRICES if part[name].notna().any() or name.removeprefix("exit_") in settled.values()]
     sided = part["side"].nunique() > 1

@@ -172,7 +172,7 @@ def attribution_by_year(result: Reportable) -> pd.DataFrame:
 
 
 def funding_by_month(result: Reportable) -> "pd.Series[float]":
-    """Funding received (paid: negative) in each month of the run that had any, or all of them between the first and the last; empty without funding."""
+    """Funding received (paid: negative) in every month of the run, 0 in one without; empty where no month had any."""
     ledger = result.attribution
     if "funding" not in ledger.columns or not ledger["funding"].to_numpy().any():
         return pd.Series(dtype=float, index=pd.PeriodIndex([], freq="M"))
@@ -196,16 +196,17 @@ def drawdown(result: Reportable) -> "pd.Series[float]":
 
 
 def monthly_returns(result: Reportable) -> pd.DataFrame:
-    """Return of every calendar month: years as rows, months 1–12 and `year` as columns; NaN outside the run."""
+    """Return of every calendar month: years as rows, months 1–12 and `year` as columns; NaN outside the run, and once nothing is left."""
     if result.equity.empty:
         return pd.DataFrame(columns=[*range(1, 13), "year"])
     month = belongs_to(result.equity.index).tz_localize(None).to_period("M")
     ends = result.equity.groupby(month).last()
-    returns = ends / ends.shift(fill_value=result.capital) - 1
+    before = ends.shift(fill_value=result.capital)
+    returns = (ends / before - 1).where((before > 0.0).cummin())
     index = pd.PeriodIndex(returns.index)
     table = pd.DataFrame({"year": index.year, "month": index.month, "value": returns.to_numpy()})
     wide = table.pivot(index="year", columns="month", values="value").reindex(columns=range(1, 13)).astype(object)
-    wide["year"] = (1 + table.set_index("year")["value"]).groupby(level=0).prod() - 1
+    wide["year"] = (1 + table.set_index("year")["value"]).groupby(level=0).prod(min_count=1) - 1
     return wide.astype(float)
 
 
@@ -218,6 +219,12 @@ def hold_days(result: Reportable) -> "pd.Series[float]":
     return (exited - entered) / DAY
 
 
+def reasons_in(result: Reportable) -> list[str]:
+    """Why the trades ended, in the order in which reasons are judged."""
+    present = set(result.trades["reason"].astype(str))
+    return [reason for reason in REASONS if reason in present] + sorted(present - set(REASONS))
+
+
 def by_reason(result: Reportable) -> list[ReasonRow]:
     """Trades grouped by the reason they ended, in the order in which reasons are judged."""
     if result.trades.empty:
@@ -225,8 +232,7 @@ def by_reason(result: Reportable) -> list[ReasonRow]:
     trades = pd.DataFrame({"reason": result.trades["reason"].astype(str), "pnl": result.trades["pnl"].astype(float)})
     trades["days"] = hold_days(result)
     groups = {str(reason): group for reason, group in trades.groupby("reason")}
-    order = [reason for reason in REASONS if reason in groups] + sorted(set(groups) - set(REASONS))
-    return [_reason_row(reason, groups[reason]) for reason in order]
+    return [_reason_row(reason, groups[reason]) for reason in reasons_in(result)]
 
 
 def _reason_row(reason: str, group: pd.DataFrame) -> ReasonRow:

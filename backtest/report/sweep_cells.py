@@ -81,7 +81,7 @@ def ordered(values: Values, tried: Iterable[Any]) -> list[Any]:
 
 
 def chosen_row(sweep: Sweep) -> int | None:
-    """The position of the best combination by Sharpe; None where no Sharpe ratio is known, or there was nothing to choose from."""
+    """The position of the best combination by Sharpe ratio over idle cash; None where no Sharpe ratio is known, or there was nothing to choose from."""
     sharpe = sweep.table[RANKED].to_numpy(dtype=np.float64)
     if len(sharpe) < 2 or not np.isfinite(sharpe).any():
         return None
@@ -90,14 +90,14 @@ def chosen_row(sweep: Sweep) -> int | None:
 
 
 class Ranked(NamedTuple):
-    """The combinations that traded and have a Sharpe ratio, the lowest first."""
+    """The combinations that traded and have a Sharpe ratio over idle cash, the lowest first."""
 
     rows: Integers
     sharpe: Floats
 
 
 def ranked(sweep: Sweep) -> Ranked:
-    """The combinations that traded in the order of their Sharpe ratios; the chosen one is always among them."""
+    """The combinations that traded in the order of their Sharpe ratios over idle cash; the chosen one is always among them."""
     sharpe, traded = (sweep.table[name].to_numpy(dtype=np.float64) for name in (RANKED, "trades"))
     shown = np.isfinite(sharpe) & (traded > 0.0)
     if (row := chosen_row(sweep)) is not None:

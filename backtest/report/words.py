@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 UNKNOWN = "–"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 SOURCE_LABELS = {
     "price_long": "price of the long leg",
@@ -51,7 +52,7 @@ METRICS = (
     Metric("max_drawdown", "max drawdown", "percent", "deepest fall from the running peak, at bar closes"),
     Metric("time_in_market", "time in market", "percent", "share of bars with a position"),
     Metric("trades", "trades", "count", "from first fill to last; open ones too"),
-    Metric("win_rate", "win rate", "percent", "share of trades with a gain"),
+    Metric("win_rate", "win rate", "percent", "share of closed trades with a gain"),
     Metric("avg_hold_days", "average hold, days", "days", "first fill to last"),
     Metric("turnover", "turnover", "ratio", "notional traded a year over mean equity"),
     Metric("spot_beta", "beta to spot", "slope", "change of equity in % for each % of the spot, day by day; near 0 is delta-neutral"),
