@@ -223,7 +223,8 @@ def test_every_limit_of_the_rule_is_the_users_too(name: str) -> None:
     """What a script doesn't set itself is a flag of the rule; what it does set has the script's default in the help."""
     told = " ".join(command_line(strategy(name), name).format_help().split())
     for item in own_fields(name):
-        shown = "none" if item.default is None else item.default
+        words = {"None": "none", "True": "yes", "False": "no"}  # what one types
+        shown = words.get(str(item.default), item.default)
         assert f"{item.metadata['help']} (default: {shown})" in told
     for item in (*fields(Rule), *fields(Execution)):
         assert "help" not in item.metadata or f"--{item.name.replace('_', '-')} " in told
