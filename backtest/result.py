@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from backtest.baselines import Baselines
     from backtest.book_result import BookResult
-    from backtest.book_result import BookResult
     from backtest.luck import Luck
     from backtest.report.protocol import Reportable
 

@@ -309,6 +309,7 @@ def _finish(book: _Book, stamps: pd.DatetimeIndex, begin: pd.Timestamp, premium:
         "annual_return": growth ** (1 / years) - 1,
         "annual_volatility": float(daily.std() * np.sqrt(365)) if several else None,
         "sharpe": float(daily.mean() / daily.std() * np.sqrt(365)) if several else None,
+        "excess_sharpe": float((daily.mean() - 1e-5) / daily.std() * np.sqrt(365)) if several else None,
         "sortino": None,
         "calmar": float("nan"),
         "max_drawdown": -depth,

@@ -73,12 +73,12 @@ def test_the_bars_of_the_first_screen_are_the_sources_in_groups(year: Run, page:
 def test_a_figure_stands_once_and_beside_what_it_is_measured_by(page: str) -> None:
     cards = re.findall(r"<i>([^<]+)</i><b>([^<]+)</b>(?:<small>([^<]+)</small>)?", part(page, "summary"))
     names = [name for name, _, _ in cards]
-    assert names[:6] == ["total return", "annual return", "Sharpe", "max drawdown", "trades", "time in market"]
+    assert names[:6] == ["total return", "annual return", "Sharpe over cash", "max drawdown", "trades", "time in market"]
     assert len(names) == len(set(names))
     below = {name: small for name, _, small in cards}
     assert below["annual return"] == "T-bills 5.00%"
     assert below["max drawdown"] == "hold spot 2.00%"
-    assert below["Sharpe"].startswith("volatility 1.")
+    assert below["Sharpe over cash"].startswith("volatility 1.")
     assert below["total return"] == "1,000,000 → 1,021,065 USDT"
     assert not {"win rate", "average hold, days", "annual volatility", "Calmar", "Sortino"} & set(names), "told below another, or unknown"
 

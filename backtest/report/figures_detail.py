@@ -154,6 +154,7 @@ def draw_years(axes: "Axes", result: Reportable) -> None:
     axes.axhline(0, color=style.colour("muted"), linewidth=0.8)
     axes.set_xticks(places, [str(year) for year in table.columns], color=style.colour("ink"))
     axes.set_xlim(-0.6, len(places) - 0.4)
+    axes.use_sticky_edges = False  # a source of nothing stands at the top of its stack, and would take the margin's room
     axes.margins(y=0.12)
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")

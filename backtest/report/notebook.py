@@ -39,7 +39,7 @@ from backtest.result import Result
 from backtest.stress import StressTest
 from backtest.sweep import Sweep
 
-HEADLINES = ("total_return", "annual_return", "sharpe", "max_drawdown", "trades", "win_rate", "time_in_market")
+HEADLINES = ("total_return", "annual_return", RANKED, "max_drawdown", "trades", "win_rate", "time_in_market")
 COMPARED = ("total_return", "annual_return", "annual_volatility", "sharpe", "max_drawdown", "trades")
 QUICK = 600_000  # days of equity of all combinations together: beyond, the odds of luck take more than about a second
 ROWS = 20

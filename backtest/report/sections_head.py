@@ -5,6 +5,7 @@ section = headline_section(result)
 
 from typing import Any
 
+from backtest.metrics import RANKED
 from backtest.report.blocks import Bars, Block, Cards, Cell, Columns, Heading, Section, Table, Text, signed
 from backtest.report.figures_detail import cash_by_group
 from backtest.report.protocol import Reportable
@@ -13,7 +14,7 @@ from backtest.report.summary import RESERVE, RULE_COLUMNS, final_equity, headlin
 from backtest.report.words import known, metric, metric_label, metric_rows, metric_style, money, number, percent
 
 # The figures that lead, and those that stand below them in small print rather than in cards of their own.
-LEADING = ("total_return", "annual_return", "sharpe", "max_drawdown", "trades", "time_in_market")
+LEADING = ("total_return", "annual_return", RANKED, "max_drawdown", "trades", "time_in_market")
 BELOW = ("win_rate", "avg_hold_days", "annual_volatility")
 COMPARED = {"annual_return": "T-bills", "max_drawdown": "hold spot"}  # figure → the baseline that tells whether it is much
 
@@ -42,7 +43,7 @@ def _below(result: Reportable, key: str) -> str:
         return f"{baseline} {minus(metric(metric_style(key), value))}"
     told = {
         "total_return": f"{number(result.capital, 0)} → {minus(number(final_equity(result), 0))} {result.quote}",
-        "sharpe": f"volatility {percent(figures.get('annual_volatility'))}",
+        RANKED: f"volatility {percent(figures.get('annual_volatility'))}",
         "trades": f"{percent(figures.get('win_rate'), 0)} won" if known(figures.get("win_rate")) else "",
         "time_in_market": f"{number(figures.get('avg_hold_days'), 1)} days a trade" if known(figures.get("avg_hold_days")) else "",
     }

@@ -24,7 +24,9 @@ def exposure_section(result: Reportable) -> Section | None:
     caption += (
         " Distance: how far the price of the leg that is nearest to its liquidation may move against it." if "distance" in parts else ""
     )
-    caption += " No position had a margin." if len(parts) == 1 else ""
+    if len(parts) == 1:
+        shared = result.by_rule is not None and result.rule_text.get("margin") == "cross"
+        caption += " Margin is not told: the cash of all rules backs each leg." if shared else " No position had a margin."
     drawn = drawing(
         figures_risk.exposure_figure(result), "exposure", figures_risk.describe_exposure(result), caption, result.dataset.simulated
     )
@@ -95,7 +97,8 @@ def sensitivity_section(result: Reportable) -> Section | None:
     ]
     drawn = drawing(
         figures_risk.sensitivity_figure(result), "sensitivity", figures_risk.describe_sensitivity(result),
-        "The same rule again with its fees, spreads, impact, delivery, liquidation and transfer fees so many times as large.", result.dataset.simulated,
+        "The same rule again with its fees, spreads, impact, delivery, liquidation and transfer fees so many times as large."
+        + (" What a liquidation costs beyond the leg's account is the venue's." if table["liquidations"].any() else ""), result.dataset.simulated,
     )  # fmt: skip
     return Section("sensitivity", "Sensitivity to costs", "Sensitivity", (Text(_carries(result)), drawn, Table(head, rows)))
 

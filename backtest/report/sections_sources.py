@@ -15,7 +15,7 @@ def premium_section(result: Reportable) -> Section | None:
     """The premium with entries and exits; nothing for several rules, which have several, and for one leg, which has none."""
     if result.premium is None:
         return None
-    caption = "Shaded: a position was held. A mark stands at the time of the fill and the premium known then."
+    caption = "Shaded: a position was held. A mark stands at the time of the fill and the premium known then. What decides is the rule's signal, which may count costs."
     if len(result.trades) > figures.MARKED_TRADES:
         caption = "With so many trades, entries and exits stand below the premium, one row for each reason, one tick for each moment."
     seen = result.premium.dropna()

@@ -15,7 +15,7 @@ from backtest.report.blocks import Block, Cell, Heading, Section, Table, Text
 from backtest.report.protocol import Reportable
 from backtest.report.sections_liquidations import table_look
 from backtest.report.sections_parts import MOST_ROWS, PRINTED_ROWS, cash, count, decimal, drawing, finite, fraction, heads
-from backtest.report.summary import by_reason, final_equity, hold_days, interest_while_flat, several_rules
+from backtest.report.summary import by_reason, final_equity, hold_days, interest_while_flat, no_trade, several_rules
 from backtest.report.words import UNKNOWN, instant, known, price, quantity
 
 PRICES = {"entry_long": "long in", "entry_short": "short in", "exit_long": "long out", "exit_short": "short out"}
@@ -24,7 +24,12 @@ PRICES = {"entry_long": "long in", "entry_short": "short in", "exit_long": "long
 def trades_section(result: Reportable) -> Section:
     """Trades by the reason they ended, then each of them."""
     if not len(result.trades):
-        return Section("trades", "Trades", "Trades", (Text("No trade was made: the rule never entered, or nothing could be filled."),))
+        return Section(
+            "trades",
+            "Trades",
+            "Trades",
+            (Text(no_trade(result) or "No trade was made: the rule never entered, or nothing could be filled."),),
+        )
     blocks: list[Block] = [_reasons_table(result)]
     if len(result.trades) > 1:
         caption = "A circle is a gain, a cross a loss; of more than 80 trades the height tells how many."
@@ -42,7 +47,11 @@ def _reasons_table(result: Reportable) -> Table:
     earned, flat, gain = float(result.trades["pnl"].sum()), interest_while_flat(result), final_equity(result) - result.capital
     won = int((result.trades["pnl"] > 0).sum())
     foot = [[Cell("all trades"), Cell(f"{len(result.trades):,}"), Cell(f"{won:,}"), cash(earned), Cell(""), Cell("")]]
-    for label, value in (("interest while flat", flat), ("not in a trade", gain - earned - flat), ("final equity less capital", gain)):
+    for label, value in (
+        ("interest outside of trades" if result.by_rule is not None else "interest while flat", flat),
+        ("not in a trade", gain - earned - flat),
+        ("final equity less capital", gain),
+    ):
         if label != "not in a trade" or abs(value) > 1e-9 * result.capital:
             foot.append([Cell(label), Cell(""), Cell(""), cash(value), Cell(""), Cell("")])
     return Table(heads("ended by", "trades", "won", f"PnL, {result.quote}", "average", "days held"), reasons, foot)

@@ -35,6 +35,7 @@ RULE_COLUMNS = (
     "liquidations",
 )  # of `by_rule`
 THIS_RUN = "this run"
+NO_TRADE = "NO TRADE: "  # how a run's note on that begins
 RESERVE = "reserve"
 DAY = pd.Timedelta("1D")
 SMALLEST_GAIN = 1e-3  # of all that was earned and lost: shares of less than that are noise
@@ -346,5 +347,11 @@ def headline(result: Reportable) -> str:
     depth = result.metrics.get("max_drawdown")
     fall = f"; the deepest fall from a peak was {percent(abs(depth))}" if depth and known(depth) else ""
     count = len(result.trades)
-    trades = {0: "No trade was made", 1: "One trade was made"}.get(count, f"{count:,} trades were made")
-    return f"{result.capital:,.0f} {result.quote} {verb} {percent(abs(gain) / result.capital)} in {length(result)}{fall}. {trades}."
+    trades = {0: no_trade(result) or "No trade was made.", 1: "One trade was made."}.get(count, f"{count:,} trades were made.")
+    return f"{result.capital:,.0f} {result.quote} {verb} {percent(abs(gain) / result.capital)} in {length(result)}{fall}. {trades}"
+
+
+def no_trade(result: Reportable) -> str:
+    """Why no trade was made, where a note says so."""
+    why = next((note.removeprefix(NO_TRADE) for note in result.notes if note.startswith(NO_TRADE)), "")
+    return f"No trade was made: {why}" if why else ""
