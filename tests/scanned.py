@@ -130,7 +130,7 @@ def boxed(seed: int) -> Case:
     return made(Desk(replace(market, borrow_available=()), rule, capital, beside), seed)
 
 
-def made(case: Desk, seed: int, count: int = 2) -> Case:
+def made(case: Desk, seed: int, count: int = 3) -> Case:
     """The case's rule, and others that differ in a few levels, sizes and durations."""
     market, rule, capital, beside = case
     rule = comparable(rule)

@@ -84,7 +84,12 @@ class Toy(Grid):
             row = dict.fromkeys(STATISTICS, math.nan)
             if why is None:
                 found = metrics.return_statistics(pd.Series(equity[1:], days[1:]), days[0], self.capital)
-                row |= found | {"excess_sharpe": found["sharpe"], "final_equity": equity[-1], "trades": float((moves != 0.0).any()), "avg_hold_days": 1.0}
+                row |= found | {
+                    "excess_sharpe": found["sharpe"],
+                    "final_equity": equity[-1],
+                    "trades": float((moves != 0.0).any()),
+                    "avg_hold_days": 1.0,
+                }
             rows.append(row)
             daily.append(equity if why is None else np.full(len(equity), math.nan))
             told.append(why)

@@ -28,11 +28,11 @@ from backtest.rule import Sides
 from backtest.scan import STATISTICS, Grid, Scanned
 
 KINDS: dict[str, tuple[Callable[[int], Case], int, int]] = {  # chunks, cases in each
-    "plain": (scanned.plain_case, 8, 150),
-    "boxed": (scanned.boxed, 6, 135),
-    "desk": (scanned.desk, 6, 135),
-    "long": (scanned.long_case, 6, 35),
-    "changing": (scanned.changing_case, 2, 100),
+    "plain": (scanned.plain_case, 8, 75),
+    "boxed": (scanned.boxed, 6, 68),
+    "desk": (scanned.desk, 6, 68),
+    "long": (scanned.long_case, 6, 18),
+    "changing": (scanned.changing_case, 2, 50),
 }
 CHUNKS = [(kind, chunk) for kind, (_, chunks, _) in KINDS.items() for chunk in range(chunks)]
 QUICK = [(kind, seed) for kind, count in (("plain", 24), ("boxed", 8), ("desk", 6), ("long", 6)) for seed in range(count)]
@@ -70,7 +70,7 @@ def compared_chunk(kind: str, chunk: int, folder: Path) -> list[list[str]]:
 @pytest.mark.parametrize(("kind", "chunk"), CHUNKS)
 @pytest.mark.filterwarnings("ignore:overflow encountered in scalar power:RuntimeWarning")  # a good hour by the year
 def test_scan_is_the_run(kind: str, chunk: int, shared: Path) -> None:
-    assert len(compared_chunk(kind, chunk, shared)) >= (0.95 if kind == "changing" else 1.85) * KINDS[kind][2]
+    assert len(compared_chunk(kind, chunk, shared)) >= (0.95 if kind == "changing" else 2.6) * KINDS[kind][2]
 
 
 @pytest.mark.parametrize(("kind", "seed"), QUICK)
@@ -80,22 +80,22 @@ def test_scan_is_the_run_in_a_few_cases(kind: str, seed: int) -> None:
 
 
 LEAST = {
-    "whole": 466, "whole pair": 333, "whole single leg": 80, "whole side:1": 133, "whole side:-1": 200, "whole:several pairs": 133,
-    "whole:loss": 66, "whole:no convergence": 16, "whole:signal": 133, "whole:stop": 66, "whole:time": 133, "whole:days to expiry": 60,
-    "given up": 1000, "given up:an order waited": 166, "given up:expiry": 400, "given up:liquidation": 200, "given up:loss": 66, "given up:resize": 266,
-    "given up:no convergence": 20, "given up:other terms": 166, "given up:settlement": 466, "given up:signal": 166, "given up:stop": 66, "given up:time": 133,
-    "stepped": 1000, "stepped:an order waited": 666, "stepped:liquidation": 80, "stepped:roll": 133, "stepped:resize": 100, "stepped:unfilled": 166,
-    "stepped:other terms": 400, "reason:deleveraging": 20, "reason:drawdown": 20, "reason:exposure": 20, "reason:liquidity": 20, "reason:recall": 3,
-    "open at the end": 666, "exit not filled at the end": 200, "entry not filled at the end": 100, "no trade": 66, "both sides": 266, "several pairs": 666,
-    "single long": 66, "single short": 66, "cooldown": 200, "interest earned": 666, "interest lost": 333, "a rate below 0": 200, "walked": 333,
-    "source:borrow": 66, "source:staking": 33, "source:funding": 333, "source:liquidation": 200, "source:legging": 666,
+    "whole": 350, "whole pair": 250, "whole single leg": 60, "whole side:1": 100, "whole side:-1": 150, "whole:several pairs": 100,
+    "whole:loss": 50, "whole:no convergence": 12, "whole:signal": 100, "whole:stop": 50, "whole:time": 100, "whole:days to expiry": 45,
+    "given up": 750, "given up:an order waited": 125, "given up:expiry": 300, "given up:liquidation": 150, "given up:loss": 50, "given up:resize": 200,
+    "given up:no convergence": 15, "given up:other terms": 125, "given up:settlement": 350, "given up:signal": 125, "given up:stop": 50, "given up:time": 100,
+    "stepped": 750, "stepped:an order waited": 500, "stepped:liquidation": 60, "stepped:roll": 100, "stepped:resize": 75, "stepped:unfilled": 125,
+    "stepped:other terms": 300, "reason:deleveraging": 15, "reason:drawdown": 15, "reason:exposure": 15, "reason:liquidity": 15, "reason:recall": 2,
+    "open at the end": 500, "exit not filled at the end": 150, "entry not filled at the end": 75, "no trade": 50, "both sides": 200, "several pairs": 500,
+    "single long": 50, "single short": 50, "cooldown": 150, "interest earned": 500, "interest lost": 250, "a rate below 0": 150, "walked": 250,
+    "source:borrow": 50, "source:staking": 25, "source:funding": 250, "source:liquidation": 150, "source:legging": 500,
 }  # fmt: skip
 
 
 def test_every_way_is_met(shared: Path) -> None:
     """What a trade can meet, and how the scan took it, happens in so many combinations at least."""
     totals = Counter(label for kind, chunk in CHUNKS for labels in compared_chunk(kind, chunk, shared) for label in labels)
-    assert sum(chunks * size for _, chunks, size in KINDS.values()) >= 3000
+    assert sum(chunks * size for _, chunks, size in KINDS.values()) >= 1600
     assert {label: (totals[label], least) for label, least in LEAST.items() if totals[label] < least} == {}
 
 
@@ -134,7 +134,7 @@ def test_a_window_is_a_run_from_its_first_bar_to_its_last(kind: str) -> None:
         first = rng.choice((0, 1, rng.randrange(len(case.grid.market) - 5)))
         final = rng.choice((len(case.grid.market), rng.randrange(first + 2, len(case.grid.market) + 1)))
         compared += agree_between(case, first, final)
-    assert compared > 26
+    assert compared > 40
 
 
 def test_a_window_is_a_run_over_a_market_of_that_time(tmp_path: Path) -> None:

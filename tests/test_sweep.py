@@ -122,7 +122,7 @@ def test_only_what_varies_can_be_asked_of_a_sweep(small: Sweep) -> None:
         match=r"^this sweep has no combination enter=0\.0005, exit=0\.0; choose one of sweep\.table, or run it with bt\.run$",
     ):
         small.run(enter=0.0005, exit=0.0)
-    with pytest.raises(ParameterError, match="this sweep has no combination enter=0.0003, exit=0.0004"):  # it was refused
+    with pytest.raises(ParameterError, match=re.escape("this sweep has no combination enter=0.0003, exit=0.0004")):  # it was refused
         small.run(enter=0.0003, exit=0.0004)
     with pytest.raises(ParameterError, match=re.escape('"leverage" does not vary in this sweep: leverage=3; known: enter, exit')):
         small.run(leverage=3)
