@@ -70,7 +70,9 @@ def load_market(
     dataset = open_dataset(path)
     first, last = instant("start", start), instant("end", end)
     if first is not None and last is not None and first >= last:
-        raise ParameterError(f"start must be before end: start={utc(first.value)}, end={utc(last.value)}; a whole day ends where the next one begins")
+        raise ParameterError(
+            f"start must be before end: start={utc(first.value)}, end={utc(last.value)}; a whole day ends where the next one begins"
+        )
     tolerance, longest, length = duration("staleness", staleness, zero=True) or 0, duration("max_gap", max_gap), duration("freq", freq)
     if length is not None and clock is not None:
         raise ParameterError(f"freq and clock both say where bars end: freq={freq}, clock={clock}; give one of them")
