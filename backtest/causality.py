@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from backtest.card import Card
 from backtest.currency import PRICED
 from backtest.curve import pairs
 from backtest.data.known import Known
@@ -56,7 +57,7 @@ COLUMNS = ["first_bar", "what", "of", "pair", "was", "became", "cut", "future"]
 
 
 @dataclass(eq=False, repr=False)
-class CausalityCheck:
+class CausalityCheck(Card):
     """What a check found. findings: a row each, the earliest bar first: first_bar (the first bar that changed), what (a signal, a leg, a field of the rule, fills,
     equity), of (the @signal that changed first, or the strategy's own computation), pair, was, became, cut, future (how the market after the cut was changed).
 
@@ -110,11 +111,6 @@ class CausalityCheck:
             lines.append(f"    {changed} when {first['future']} after {utc(first['cut'].value)}")
             lines += [f"    {first['of']}"] if first["of"] else []
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
 
 def words(value: object) -> str:

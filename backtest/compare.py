@@ -24,6 +24,7 @@ import pandas as pd
 from backtest import metrics
 from backtest._version import __version__
 from backtest.book import named
+from backtest.card import Card
 from backtest.errors import DataError, ParameterError
 from backtest.execution import Execution
 from backtest.rule import is_finite, shown
@@ -75,7 +76,7 @@ class Compared:
 
 
 @dataclass(eq=False, repr=False)
-class Comparison:
+class Comparison(Card):
     """Several runs on the same days; printing it gives the table. All tables have a column a run, but for `costs`, which has a row."""
 
     runs: dict[str, Compared]
@@ -84,11 +85,6 @@ class Comparison:
         from backtest.report.compare import render_comparison
 
         return render_comparison(self)
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
     @cached_property
     def equity(self) -> pd.DataFrame:

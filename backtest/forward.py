@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from backtest import metrics
+from backtest.card import Card
 from backtest.chunks import carried_out
 from backtest.errors import ParameterError, did_you_mean
 from backtest.execution import Execution
@@ -53,7 +54,7 @@ COMPARED = ("annual_return", "annual_volatility", "sharpe", "sortino", "calmar",
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class WalkForward:
+class WalkForward(Card):
     """What was tuned in each window, and what it earned after it; printing it gives a table.
 
     windows: a row a window: train_start, train_end, test_start, test_end, combinations (that ran in training), in_sample and out_of_sample (`by` of the
@@ -133,11 +134,6 @@ class WalkForward:
         from backtest.report.forward_table import render_forward
 
         return render_forward(self)
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
     def report(self, path: str | PathLike[str]) -> None:
         """Write the page: what was promised and kept, the stitched equity, how stable the parameters were. Raises StorageError."""

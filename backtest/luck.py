@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from backtest.card import Card
 from backtest.errors import ParameterError
 from backtest.metrics import DAYS, Floats
 from backtest.overfitting import (
@@ -48,7 +49,7 @@ YEAR = math.sqrt(DAYS)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Luck:
+class Luck(Card):
     """How much of the best of many combinations is luck; printing it says so in words.
 
     trials: how many were tried; effective_trials: how many independent ones they are worth. chosen: the row of the best by Sharpe ratio, the first where
@@ -78,11 +79,6 @@ class Luck:
     def __repr__(self) -> str:
         """The same words as `str`."""
         return "\n".join(words_of(self))
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
 
 def luck_of(

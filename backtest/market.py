@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from backtest.card import Card
 from backtest.currency import UNCONVERTED, Conversion
 from backtest.data.known import Known
 from backtest.data.point_in_time import as_known
@@ -117,7 +118,7 @@ def utc(nanosecond: int) -> str:
     return pd.Timestamp(int(nanosecond), tz="UTC").strftime("%Y-%m-%dT%H:%M:%SZ").replace(":00Z", "Z")
 
 
-class Market:
+class Market(Card):
     """Aligned data of the instruments of one dataset. Made by `load_market`; arrays are read-only and shared.
 
     clock: bar stamps (`DatetimeIndex`, UTC). stamps: the same in int64 ns. step: the usual bar length in ns. start: the instant at which the first bar opens.
@@ -154,11 +155,6 @@ class Market:
 
     def __repr__(self) -> str:
         return f"<Market {self.info.name}: {len(self.instruments)} instruments, {len(self)} bars, {self.clock[0]:%Y-%m-%d} to {self.clock[-1]:%Y-%m-%d}>"
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle: without what was computed, which is computed again when asked for."""

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from backtest import metrics
+from backtest.card import Card
 from backtest.errors import CarryError, ParameterError
 from backtest.luck import Luck
 from backtest.market import DAY, DatasetInfo, Floats
@@ -42,7 +43,7 @@ Segments = list[tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Combinatorial:
+class Combinatorial(Card):
     """The splits and the paths; printing it gives the distribution of the paths' Sharpe ratios.
 
     groups: first and last day of each. splits: a row a split: tests (the numbers of its test groups, from 1 on), training (days), chosen (label in sweep.table,
@@ -112,11 +113,6 @@ class Combinatorial:
         from backtest.report.forward_table import render_combinatorial
 
         return render_combinatorial(self)
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
     def report(self, path: str | PathLike[str]) -> None:
         """Write the page: the paths beside the promise, and every split. Raises StorageError."""

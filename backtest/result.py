@@ -17,6 +17,7 @@ import pandas as pd
 
 from backtest import entry_curves, exposure, ledger, liquidations, metrics, provenance, quality, regimes
 from backtest import kernels as k
+from backtest.card import Card
 from backtest.execution import Execution
 from backtest.instruments import Kind, Settle
 from backtest.market import DAY, Integers, Market, utc
@@ -77,7 +78,7 @@ class Log:
     trades: Records
 
 
-class Finished:
+class Finished(Card):
     """What a run of one rule and one of several have alike: how they are shown and written, and what stands beside them.
 
     luck: the odds that it is the best of a sweep by luck, where it was chosen from one. command: the line of the shell that made it, where one did.
@@ -93,11 +94,6 @@ class Finished:
 
     def _made_beside(self) -> "Baselines":
         raise NotImplementedError
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
     @cached_property
     def _beside(self) -> "Baselines":

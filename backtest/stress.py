@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from backtest.book import named
+from backtest.card import Card
 from backtest.errors import CarryError, ParameterError
 from backtest.execution import Execution
 from backtest.market import Market
@@ -33,7 +34,7 @@ LEGS, PRICES = ["price_long", "price_short"], "price_of_both_legs"
 
 
 @dataclass(eq=False, repr=False)
-class StressTest:
+class StressTest(Card):
     """The run as it was and through each scenario; printing it gives the table.
 
     table: a row a scenario, the run as it was first: final_equity, total_return, change (of the final equity), change_of_capital (its fraction),
@@ -52,11 +53,6 @@ class StressTest:
         from backtest.report.stress import render_stress
 
         return render_stress(self)
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
     def report(self, path: str | PathLike[str]) -> None:
         """Write the report of the run as it was, with a section on the scenarios. Raises StorageError."""

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from backtest import metrics
+from backtest.card import Card
 from backtest.errors import CarryError, ParameterError, did_you_mean
 from backtest.execution import Execution
 from backtest.luck import Luck, luck_of
@@ -57,7 +58,7 @@ class Best:
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Sweep:
+class Sweep(Card):
     """The combinations of a sweep; printing it gives a table and the odds of luck.
 
     varied: the values or the range of each parameter that had several, in the order given; fixed: the others that were set. combinations: the parameters of
@@ -152,11 +153,6 @@ class Sweep:
         from backtest.report.sweep import render_sweep
 
         return render_sweep(self)
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
 
 def sweep(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from backtest.card import Card
 from backtest.errors import ParameterError, did_you_mean
 from backtest.overview.scope import BEFORE, Scope
 
@@ -69,7 +70,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Overview(Scope):
+class Overview(Scope, Card):
     """The view of the premium at the end of one bar; nothing later has a part in it. Printing it gives the table.
 
     contracts: a row a contract alive and known then (index: its id), columns days, premium, annualized, annualized_1d, annualized_7d,
@@ -92,11 +93,6 @@ class Overview(Scope):
         from backtest.report.premium_table import render_overview
 
         return render_overview(self)
-
-    def _repr_html_(self) -> str:
-        from backtest.report.notebook import html_of
-
-        return html_of(self)
 
     def figures(self) -> "dict[str, Figure]":
         """The figures whose data exist, by name, for notebooks."""
